@@ -1,0 +1,26 @@
+"""`hardware:` what the run runs on, where, and at what price."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llmspec.spec.schema.base import Positive, Section, Text
+
+
+class Hardware(Section):
+    """What the run runs on, where, and at what price."""
+
+    accelerator: Text
+    """Identifier of the device in the catalog, such as h100-sxm or cpu. Required."""
+
+    nodes: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Number of machines. Default: 1."""
+
+    accelerators_per_node: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Devices in use on each machine; one process each. Default: 1."""
+
+    region: Text | None = None
+    """Cloud region, country or grid whose carbon intensity counts. Default: null, the world average."""
+
+    price: Literal["on_demand", "spot"] | Positive = "on_demand"
+    """`on_demand` or `spot` for the catalog's quote, or US dollars for one accelerator hour. Default: on_demand."""

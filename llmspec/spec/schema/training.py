@@ -1,0 +1,38 @@
+"""`training:` batch, length and numerics of the run."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from llmspec.spec.schema.base import Count, Positive, Seconds, Section, derived
+
+
+class Training(Section):
+    """Batch, length and numerics of the run."""
+
+    sequence_length: Annotated[Count, Field(le=2**24)]
+    """Tokens in one training sequence. Required."""
+
+    global_batch_size: Annotated[Count, Field(le=2**24)]
+    """Sequences in one optimizer step, over all devices. Required."""
+
+    micro_batch_size: Annotated[Count, Field(le=2**24)] = derived(
+        "the largest divisor of global_batch_size / data_parallel_size with at most 16384 tokens"
+    )
+    """Sequences in one forward pass on one device. Default: the largest that divides the device's share of the batch and has
+    at most 16,384 tokens."""
+
+    max_steps: Count = derived("max_tokens / (global_batch_size * sequence_length), rounded up")
+    """Optimizer steps of the run. Give this or max_tokens."""
+
+    max_tokens: Count = derived("max_steps * global_batch_size * sequence_length")
+    """Training tokens of the run. Give this or max_steps."""
+
+    max_duration: Seconds | None = None
+    """Save and stop after this much wall-clock time, such as 36h. Default: null, no limit."""
+
+    max_grad_norm: Positive | Literal["none"] = 1.0
+    """Global gradient norm above which gradients are scaled down. Default: 1.0; `none` for no clipping."""
+
+    compile: bool = derived("true on accelerators, false on a CPU")
+    """Whether the model is compiled with torch.compile. Default: true, but false on a CPU, where short runs lose by it."""
