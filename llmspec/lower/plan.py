@@ -1,32 +1,24 @@
-"""The plan: all that templates may know. Values and decisions only; whatever is decided is decided before."""
+"""The plan: all that templates may know."""
 
 from dataclasses import dataclass
 
+from llmspec.lower.data import DataPlan
+from llmspec.lower.launch import LaunchPlan
+from llmspec.lower.model import ModelPlan
+from llmspec.lower.pieces import ConfigClass, EmittedFile
+from llmspec.lower.training import TrainingPlan
+
 
 @dataclass(frozen=True, slots=True)
-class ConfigField:
-    """One line of the emitted config.py: `name: type = value  # comment`. `value` is any literal (None, bool, number, str, tuple)."""
+class Plan:
+    """One project, decided to the last detail. Templates see this and only print it."""
 
     name: str
-    type: str
-    value: object
-    comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigClass:
-    """One frozen dataclass of the emitted config.py."""
-
-    name: str
-    doc: str
-    fields: tuple[ConfigField, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EmittedFile:
-    """One file of the project: rendered from `template`, or, where that is None, exactly `text`."""
-
-    path: str
-    template: str | None
-    text: str = ""
-    executable: bool = False
+    description: str | None
+    seed: int
+    model: ModelPlan
+    data: DataPlan
+    training: TrainingPlan
+    launch: LaunchPlan
+    config_classes: tuple[ConfigClass, ...]
+    files: tuple[EmittedFile, ...]

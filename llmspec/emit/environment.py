@@ -1,0 +1,58 @@
+"""The Jinja environment: strict, and with filters that keep a spec's strings strings."""
+
+import re
+import shlex
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from llmspec.emit.locations import templates_directory
+
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$-])")
+
+
+def python_literal(value: object) -> str:
+    """A Python literal for a plan value: text is quoted, so that it can never become code."""
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 1e6:
+        return f"{value:.15g}" if "e" in f"{value:.15g}" else repr(value)
+    return repr(value)
+
+
+def shell_word(value: object) -> str:
+    """One shell word."""
+    return shlex.quote(str(value))
+
+
+def yaml_scalar(value: object) -> str:
+    """A YAML scalar: JSON's double-quoted form is YAML's too."""
+    import json
+
+    return json.dumps(value)
+
+
+def markdown_text(value: object) -> str:
+    """Text in Markdown prose: one line, with everything that Markdown or HTML would read escaped."""
+    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def grouped(value: int) -> str:
+    """A whole number with commas between thousands, for people."""
+    return f"{value:,}"
+
+
+def environment(directory: Path | None = None) -> Environment:
+    """The environment that all templates are rendered in."""
+    # Line statements start with `#:`, a comment in Python, shell, YAML and TOML: templates stay valid files of their language.
+    jinja = Environment(
+        loader=FileSystemLoader(directory or templates_directory()),
+        undefined=StrictUndefined,
+        autoescape=False,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        line_statement_prefix="#:",
+        comment_start_string="{##",
+        comment_end_string="##}",
+    )
+    jinja.filters.update(py=python_literal, sh=shell_word, yaml=yaml_scalar, md=markdown_text, grouped=grouped)
+    return jinja
