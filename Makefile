@@ -1,0 +1,69 @@
+# `make quickstart` shows llmspec from a spec to a trained model; `make test` proves it. Everything lives in .venv.
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+GOLDEN := quickstart gpt2-124m
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-slow test-gpu lint format bench golden clean
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## create .venv with everything in it; does nothing when it is up to date
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "llmspec needs Python 3.11 or newer; name one with make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch goes first and alone: resolved together with deepspeed, pip may choose another build of it.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) torch
+	$(PIP) -e '.[train,dev]'
+	@touch $@
+
+quickstart: install  ## validate, estimate, build and train specs/quickstart.yaml
+	$(BIN)/llmspec validate specs/quickstart.yaml
+	$(BIN)/llmspec estimate specs/quickstart.yaml
+	$(BIN)/llmspec build specs/quickstart.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" generated/quickstart/launch/local.sh
+
+test: lint  ## check the sources and run the tests that are not slow
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not gpu"
+
+test-slow: install  ## run the slow tests
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "slow and not gpu"
+
+test-gpu: install  ## run the tests that need a CUDA device
+	$(BIN)/python -m pytest -q -m gpu
+
+lint: install  ## check style, types and the direction of imports
+	$(BIN)/ruff check -q
+	$(BIN)/ruff format -q --check
+	$(BIN)/ruff check -q --isolated --line-length 100 --select E,F,I,UP,B generated
+	$(BIN)/ruff format -q --check --isolated --line-length 100 generated
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## sort imports and format the sources
+	$(BIN)/ruff check -q --fix-only --select I
+	$(BIN)/ruff format -q
+
+bench: install  ## measure start-up, builds and training speed
+	$(BIN)/python -m tests.bench
+
+# data/ and run/ of a trained quickstart stay; all else is rendered afresh, so that no hand edit survives in the record.
+golden: install  ## render the committed projects in generated/ again
+	@for name in $(GOLDEN); do \
+		mkdir -p "generated/$$name" && \
+		find "generated/$$name" -mindepth 1 -maxdepth 1 ! -name data ! -name run -exec rm -rf {} + && \
+		$(BIN)/llmspec build "specs/$$name.yaml" -o "generated/$$name" || exit 1; \
+	done
+
+clean:  ## remove .venv and every cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
