@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Count, Positive, Probability, Section, Width, derived
+from llmspec.spec.schema.base import Count, Positive, Probability, Section, Width, derived, section
 
 
 class Attention(Section):
@@ -313,15 +313,15 @@ class DecoderArchitecture(Section):
     feed_forward: Annotated[
         GeluFeedForward | ReluFeedForward | SquaredReluFeedForward | SwigluFeedForward | GegluFeedForward,
         Field(discriminator="kind"),
-    ] = SwigluFeedForward(kind="swiglu")
+    ] = section(kind="swiglu")
     """Feed-forward sublayer. Default: swiglu."""
 
-    norm: Annotated[LayerNorm | RmsNorm, Field(discriminator="kind")] = RmsNorm(kind="rmsnorm")
+    norm: Annotated[LayerNorm | RmsNorm, Field(discriminator="kind")] = section(kind="rmsnorm")
     """Normalisation and its placement. Default: rmsnorm before each sublayer."""
 
     position: Annotated[
         Rope | LearnedPosition | SinusoidalPosition | Alibi | NoPosition, Field(discriminator="kind")
-    ] = Rope(kind="rope")
+    ] = section(kind="rope")
     """How the model knows the order of tokens. Default: rope with theta 10000."""
 
     parallel_residual: bool = False
@@ -337,7 +337,7 @@ class DecoderArchitecture(Section):
     logit_softcap: Positive | None = None
     """Soft cap of the output logits: c * tanh(logits / c). Default: null, no cap."""
 
-    initialization: Initialization = Initialization()
+    initialization: Initialization = section()
     """How weights start. Default: normal, std 0.02, depth-scaled outputs."""
 
 

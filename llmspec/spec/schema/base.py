@@ -24,6 +24,14 @@ def derived(rule: str, **constraints: Any) -> Any:
     return Field(default=None, json_schema_extra={"derived": rule}, **constraints)
 
 
+def section(**values: Any) -> Any:
+    """Declare a section that may be left out: it is then validated as if these values had been written.
+
+    An instance as the default would have Pydantic build a validator for that class alone at import, which is half of a cold start.
+    """
+    return Field(default=values, validate_default=True)
+
+
 def parse_count(value: object) -> object:
     """Read `2B`, `300k`, `1.5T`, `64Ki` and whole floats such as `4e10` as whole numbers; leave the rest to Pydantic."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e18:

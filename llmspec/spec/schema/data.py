@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Name, Positive, Section, Text
+from llmspec.spec.schema.base import Name, Positive, Section, Text, section
 
 Paths = Text | tuple[Text, ...]
 
@@ -85,5 +85,5 @@ class Data(Section):
     validation_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     """Share of documents, chosen by a hash of their text, that are never trained on. Default: 0.01."""
 
-    packing: Packing = Packing()
+    packing: Packing = section()
     """How documents share a training sequence."""

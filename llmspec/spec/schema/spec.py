@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmspec.spec.schema.architecture import DecoderArchitecture
-from llmspec.spec.schema.base import Name, Section, Text, derived
+from llmspec.spec.schema.base import Name, Section, Text, derived, section
 from llmspec.spec.schema.data import Data
 from llmspec.spec.schema.hardware import Hardware
 from llmspec.spec.schema.objectives import CausalLm
-from llmspec.spec.schema.optimizer import AdamW, AnySchedule, CosineSchedule
+from llmspec.spec.schema.optimizer import AdamW, AnySchedule
 from llmspec.spec.schema.parallelism import Parallelism
 from llmspec.spec.schema.run import Checkpoint, Evaluation, Generation, Launch, Logging
 from llmspec.spec.schema.tokenizer import AnyTokenizer
@@ -46,9 +46,7 @@ class Spec(Section):
     data: Data
     """Where the text comes from and how it is packed."""
 
-    objectives: Annotated[tuple[Annotated[CausalLm, Field(discriminator="kind")], ...], Field(min_length=1, max_length=1)] = (
-        CausalLm(kind="causal_lm"),
-    )
+    objectives: Annotated[tuple[Annotated[CausalLm, Field(discriminator="kind")], ...], Field(min_length=1, max_length=1)] = Field(default=({"kind": "causal_lm"},), validate_default=True)
     """What the model learns to do. Default: [{kind: causal_lm}]."""
 
     training: Training
@@ -57,29 +55,29 @@ class Spec(Section):
     optimizer: AdamW
     """How weights move."""
 
-    schedule: AnySchedule = CosineSchedule(kind="cosine")
+    schedule: AnySchedule = section(kind="cosine")
     """How the learning rate moves. Default: cosine."""
 
     precision: Literal["bf16", "fp32"] = derived("bf16 where the accelerator has it, else fp32")
     """Number format of matrix products; weights and optimizer state stay fp32. Default: bf16 where the accelerator has it."""
 
-    parallelism: Parallelism = Parallelism()
+    parallelism: Parallelism = section()
     """How the run is laid over devices."""
 
     hardware: Hardware
     """What the run runs on, where, and at what price."""
 
-    checkpoint: Checkpoint = Checkpoint()
+    checkpoint: Checkpoint = section()
     """When the run is saved."""
 
-    evaluation: Evaluation = Evaluation()
+    evaluation: Evaluation = section()
     """When and how the validation documents are scored."""
 
-    logging: Logging = Logging()
+    logging: Logging = section()
     """What the run reports while it trains."""
 
-    generation: Generation = Generation()
+    generation: Generation = section()
     """What generate.py writes when asked for nothing else."""
 
-    launch: Launch = Launch()
+    launch: Launch = section()
     """The launch scripts to emit."""
