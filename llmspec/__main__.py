@@ -1,0 +1,7 @@
+"""`python -m llmspec`."""
+
+import sys
+
+from llmspec.cli.main import main
+
+sys.exit(main())

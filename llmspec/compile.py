@@ -1,0 +1,58 @@
+"""The whole compiler, one line a pass. Read this file first.
+
+Each pass takes what the one before it gave and reports problems to the bag; a pass that found an error ends the compilation.
+Nothing here touches the disk but to read the spec: `compile_spec` returns the project as text, and `llmspec.emit.write` puts it down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmspec.check import check
+from llmspec.diagnostics import Bag
+from llmspec.estimate import Estimate, estimate
+from llmspec.network import Network, describe
+from llmspec.resolve import Resolved, resolve
+from llmspec.spec import Composed, compose, load
+
+if TYPE_CHECKING:
+    from llmspec.emit import Project
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All that is known of a run before anything is emitted."""
+
+    composed: Composed
+    resolved: Resolved
+    network: Network
+    estimate: Estimate
+
+
+def analyze(path: Path, overrides: Sequence[str], bag: Bag) -> Analysis:
+    """Read, check and estimate a spec. Raises `CompilationError` at the first pass that leaves an error in the bag."""
+    composed = compose(path, overrides, bag)  # YAML, `extends`, presets, `--set` -> one tree with positions    LS0xx, LS2xx
+    bag.raise_if_errors()
+    spec = load(composed, bag)  # tree -> Spec: names, types, ranges                                            LS1xx
+    bag.raise_if_errors()
+    resolved = resolve(composed, spec, bag)  # derived values, and where each value came from                   LS2xx
+    bag.raise_if_errors()
+    network = describe(resolved)  # every weight and every operation of the model
+    bag.extend(check(resolved, network, None))  # what cannot be right, whatever it costs                       LS3xx
+    bag.raise_if_errors()
+    figures = estimate(resolved, network)  # parameters, memory, time, money, carbon, loss
+    bag.extend(check(resolved, network, figures))  # what does not fit or is wasteful                           LS4xx
+    bag.raise_if_errors()
+    return Analysis(composed, resolved, network, figures)
+
+
+def compile_spec(path: Path, overrides: Sequence[str], output_directory: Path, bag: Bag) -> "Project":
+    """Compile a spec into a project in memory."""
+    # Imported here because `validate` and `estimate` start faster without templates and formatter.
+    from llmspec.emit import emit
+    from llmspec.lower import lower
+
+    analysis = analyze(path, overrides, bag)
+    plan = lower(analysis.composed, analysis.resolved, analysis.network, analysis.estimate, output_directory)  # the last decisions
+    return emit(plan)  # render, format, verify; a fault in here is ours                                        LS9xx
