@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Pydantic would search every installed distribution for plugins; llmspec has none.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        status = cli.main(None if arguments is None else list(arguments), prog_name="llmspec", standalone_mode=False)
+        color = False if os.environ.get("NO_COLOR") else None
+        status = cli.main(None if arguments is None else list(arguments), prog_name="llmspec", standalone_mode=False, color=color)
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
