@@ -110,12 +110,16 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The model. `before` is what precedes the layers (embeddings), `after` what follows them (final norm and head)."""
+    """The model. `before` is what precedes the layers (embeddings), `after` what follows them (final norm and head).
+
+    `hugging_face_mismatch` says why there is no `hugging_face_class`, in a few words for people.
+    """
 
     before: Layer
     layers: tuple[Layer, ...]
     after: Layer
     hugging_face_class: str | None
+    hugging_face_mismatch: str | None = None
 
     @property
     def weights(self) -> tuple[Weight, ...]:

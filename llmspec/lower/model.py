@@ -1,0 +1,253 @@
+"""The network's part of the plan: which components make up model.py, and what generate.py and export.py need to know."""
+
+from dataclasses import dataclass
+
+from llmspec.catalog.accelerators import find_accelerator
+from llmspec.lower.pieces import ConfigClass, ConfigField, EmittedFile
+from llmspec.network.network import Network
+from llmspec.resolve.resolved import Resolved
+from llmspec.spec.schema import Spec
+from llmspec.spec.schema.architecture import (
+    Alibi,
+    Attention,
+    DecoderArchitecture,
+    FeedForward,
+    GegluFeedForward,
+    GeluFeedForward,
+    LayerNorm,
+    LearnedPosition,
+    LinearScaling,
+    Llama3Scaling,
+    NtkScaling,
+    Rope,
+    SinusoidalPosition,
+    YarnScaling,
+)
+
+_ATTENTION_DOCS = {
+    "mha": "Multi-head attention (Vaswani et al. 2017).",
+    "gqa": "Grouped-query attention: groups of query heads share keys and values (Ainslie et al. 2023).",
+    "mqa": "Multi-query attention: all query heads share one head of keys and values (Shazeer 2019).",
+}
+_FEED_FORWARD_DOCS = {
+    "gelu": "Two matrices with a GELU between (Hendrycks and Gimpel 2016).",
+    "relu": "Two matrices with a ReLU between.",
+    "relu_squared": "Two matrices with a squared ReLU between (So et al. 2021).",
+    "swiglu": "A hidden layer gated by a SiLU (Shazeer 2020).",
+    "geglu": "A hidden layer gated by a GELU (Shazeer 2020).",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """What the templates of model.py, generate.py, export.py and their tests need to know.
+
+    Each `*_component` is the path of a template to include. `window` says whether any layer has a sliding window, `window_pattern`
+    that layers differ in it. `mask_always` is true where attention needs a mask in every forward pass, `flex` where masks are
+    FlexAttention's on the accelerator. `num_positions` says that there are only so many positions.
+    """
+
+    attention_doc: str
+    grouped_heads: bool
+    qkv_bias: bool
+    output_bias: bool
+    qk_norm: str | None
+    attention_softcap: bool
+    attention_dropout: bool
+    attend_component: str
+    mask_component: str | None
+    mask_always: bool
+    flex: bool
+    score_functions: bool
+    window: bool
+    window_pattern: bool
+    document_mask: bool
+    feed_forward_component: str
+    feed_forward_doc: str
+    feed_forward_kind: str
+    feed_forward_bias: bool
+    gelu_tanh: bool
+    rmsnorm: bool
+    norm_bias: bool
+    layer_component: str
+    final_norm: bool
+    rope: bool
+    rope_frequencies_component: str | None
+    rope_scaling: str | None
+    learned: bool
+    sinusoidal: bool
+    alibi: bool
+    num_positions: bool
+    uses_positions: bool
+    uses_math: bool
+    dropout: bool
+    tied: bool
+    logit_softcap: bool
+    depth_scaled: bool
+    truncated_normal: bool
+    num_parameters: int
+    bf16: bool
+    add_bos: bool
+    hugging_face_class: str | None
+    hugging_face_mismatch: str | None
+    config_classes: tuple[ConfigClass, ...]
+    files: tuple[EmittedFile, ...]
+
+
+def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
+    """Choose the components of the model and the numbers of ModelConfig and GenerationConfig."""
+    spec = resolved.spec
+    architecture, attention, position = spec.architecture, spec.architecture.attention, spec.architecture.position
+    windows = {resolved.layer_window(layer) for layer in range(architecture.num_layers)}
+    softcap, alibi = attention.logit_softcap is not None, isinstance(position, Alibi)
+    masked = softcap or alibi or windows != {None} or spec.data.packing.document_mask
+    accelerator = find_accelerator(spec.hardware.accelerator)
+    # FlexAttention has neither dropout nor, on a CPU, a backward pass.
+    flex = masked and not attention.dropout and accelerator is not None and accelerator.device_type == "cuda"
+    rope = position if isinstance(position, Rope) else None
+    scaling = rope.scaling.kind if rope is not None and rope.scaling is not None else None
+    feed_forward, norm = architecture.feed_forward, architecture.norm
+    return ModelPlan(
+        attention_doc=_ATTENTION_DOCS[attention.kind],
+        grouped_heads=attention.key_value_heads < attention.num_heads,
+        qkv_bias=attention.qkv_bias,
+        output_bias=attention.output_bias,
+        qk_norm="per_head" if attention.qk_norm is True else attention.qk_norm or None,
+        attention_softcap=softcap,
+        attention_dropout=attention.dropout > 0,
+        attend_component=f"components/attention/attend_{'softcap' if softcap else 'masked' if masked else 'causal'}.py.jinja",
+        mask_component=f"components/attention/mask_{'flex' if flex else 'dense'}.py.jinja" if masked else None,
+        mask_always=softcap or alibi,
+        flex=flex,
+        score_functions=flex and (softcap or alibi),
+        window=windows != {None},
+        window_pattern=len(windows) > 1,
+        document_mask=spec.data.packing.document_mask,
+        feed_forward_component=f"components/feed_forward/{'gated' if feed_forward.gated else 'plain'}.py.jinja",
+        feed_forward_doc=_FEED_FORWARD_DOCS[_kind(feed_forward)],
+        feed_forward_kind=_kind(feed_forward),
+        feed_forward_bias=feed_forward.bias,
+        gelu_tanh=isinstance(feed_forward, GeluFeedForward | GegluFeedForward) and feed_forward.approximate == "tanh",
+        rmsnorm=not isinstance(norm, LayerNorm),
+        norm_bias=isinstance(norm, LayerNorm) and norm.bias,
+        layer_component=f"components/model/layer_{norm.placement}{'_parallel' if architecture.parallel_residual else ''}.py.jinja",
+        final_norm=norm.placement != "post",
+        rope=rope is not None,
+        rope_frequencies_component=f"components/position/rope_{scaling or 'default'}.py.jinja" if rope is not None else None,
+        rope_scaling=scaling,
+        learned=isinstance(position, LearnedPosition),
+        sinusoidal=isinstance(position, SinusoidalPosition),
+        alibi=alibi,
+        num_positions=isinstance(position, LearnedPosition | SinusoidalPosition),
+        uses_positions=isinstance(position, Rope | LearnedPosition | SinusoidalPosition),
+        uses_math=softcap or alibi or scaling in {"yarn", "llama3"} or architecture.initialization.depth_scaled,
+        dropout=architecture.dropout > 0,
+        tied=architecture.tie_embeddings,
+        logit_softcap=architecture.logit_softcap is not None,
+        depth_scaled=architecture.initialization.depth_scaled,
+        truncated_normal=architecture.initialization.kind == "truncated_normal",
+        num_parameters=network.num_parameters,
+        bf16=spec.precision == "bf16",
+        add_bos=spec.tokenizer.add_bos,
+        hugging_face_class=network.hugging_face_class,
+        hugging_face_mismatch=network.hugging_face_mismatch,
+        config_classes=(
+            ConfigClass("ModelConfig", "The network.", tuple(_model_fields(resolved))),
+            ConfigClass("GenerationConfig", "What generate.py writes when asked for nothing else.", tuple(_generation_fields(spec))),
+        ),
+        files=_files(network),
+    )
+
+
+def _kind(feed_forward: FeedForward) -> str:
+    return str(feed_forward.kind)  # type: ignore[attr-defined]
+
+
+def _files(network: Network) -> tuple[EmittedFile, ...]:
+    paths = ["model.py", "generate.py", "tests/test_model.py"]
+    if network.hugging_face_class is not None:
+        paths += ["export.py", "tests/test_export.py"]
+    return tuple(EmittedFile(path, f"project/{path}.jinja") for path in paths)
+
+
+def _model_fields(resolved: Resolved) -> list[ConfigField]:
+    architecture = resolved.spec.architecture
+    return [
+        ConfigField("vocab_size", "int", architecture.vocab_size, "rows of the embedding table"),
+        ConfigField("hidden_size", "int", architecture.hidden_size, "width of the residual stream"),
+        ConfigField("num_layers", "int", architecture.num_layers, "transformer layers"),
+        *_attention_fields(architecture.attention, [resolved.layer_window(i) for i in range(architecture.num_layers)]),
+        ConfigField("ffn_hidden_size", "int", architecture.feed_forward.ffn_hidden_size, "width of the feed-forward's hidden layer"),
+        ConfigField("norm_eps", "float", architecture.norm.eps, "added to the variance before its root"),
+        *_position_fields(architecture),
+        *_other_fields(architecture),
+    ]
+
+
+def _attention_fields(attention: Attention, windows: list[int | None]) -> list[ConfigField]:
+    fields = [
+        ConfigField("num_heads", "int", attention.num_heads, "query heads"),
+        ConfigField("num_kv_heads", "int", attention.key_value_heads, "key and value heads"),
+        ConfigField("head_dim", "int", attention.head_dim, "width of one head"),
+    ]
+    if len(set(windows)) > 1:
+        assert isinstance(attention.window, tuple)
+        pattern = tuple(None if entry == "full" else entry for entry in attention.window)
+        comment = "how far back layers see, the token itself included; repeats over the layers, None for everything"
+        fields.append(ConfigField("windows", "tuple[int | None, ...]", pattern, comment))
+    elif windows[0] is not None:
+        fields.append(ConfigField("window", "int", windows[0], "how many tokens back a token sees, itself included"))
+    if attention.logit_softcap is not None:
+        fields.append(ConfigField("attention_logit_softcap", "float", attention.logit_softcap, "bound of the attention logits"))
+    if attention.dropout:
+        fields.append(ConfigField("attention_dropout", "float", attention.dropout, "share of attention weights dropped in training"))
+    return fields
+
+
+def _position_fields(architecture: DecoderArchitecture) -> list[ConfigField]:
+    position = architecture.position
+    if isinstance(position, LearnedPosition | SinusoidalPosition):
+        return [ConfigField("num_positions", "int", position.num_positions, "longest text, in tokens")]
+    if not isinstance(position, Rope):
+        return []
+    fields = [ConfigField("rope_theta", "float", position.theta, "base of the rotary frequencies")]
+    scaling = position.scaling
+    if isinstance(scaling, LinearScaling | NtkScaling | YarnScaling | Llama3Scaling):
+        fields.append(ConfigField("rope_factor", "float", scaling.factor, "how many times longer the context became"))
+    if isinstance(scaling, YarnScaling | Llama3Scaling):
+        length = scaling.original_sequence_length
+        fields.append(ConfigField("rope_original_sequence_length", "int", length, "context before it became longer, in tokens"))
+    if isinstance(scaling, YarnScaling):
+        fields += [
+            ConfigField("rope_beta_fast", "float", scaling.beta_fast, "pairs that turn more often in that context are kept"),
+            ConfigField("rope_beta_slow", "float", scaling.beta_slow, "pairs that turn less often in it are slowed down"),
+        ]
+    if isinstance(scaling, Llama3Scaling):
+        fields += [
+            ConfigField("rope_low_frequency_factor", "float", scaling.low_frequency_factor, "pairs that turn less often are slowed down"),
+            ConfigField("rope_high_frequency_factor", "float", scaling.high_frequency_factor, "pairs that turn more often are kept"),
+        ]
+    return fields
+
+
+def _other_fields(architecture: DecoderArchitecture) -> list[ConfigField]:
+    fields = []
+    if architecture.dropout:
+        comment = "share of embedding and sublayer outputs dropped in training"
+        fields.append(ConfigField("dropout", "float", architecture.dropout, comment))
+    if architecture.logit_softcap is not None:
+        fields.append(ConfigField("logit_softcap", "float", architecture.logit_softcap, "bound of the output logits"))
+    fields.append(ConfigField("init_std", "float", architecture.initialization.std, "standard deviation of new matrices and embeddings"))
+    return fields
+
+
+def _generation_fields(spec: Spec) -> list[ConfigField]:
+    generation = spec.generation
+    return [
+        ConfigField("prompts", "tuple[str, ...]", generation.prompts, "texts to continue"),
+        ConfigField("max_new_tokens", "int", generation.max_new_tokens, "tokens to write after each prompt"),
+        ConfigField("temperature", "float", generation.temperature, "divides the logits; 0 takes the likeliest token"),
+        ConfigField("top_k", "int", generation.top_k, "draw from this many likeliest tokens; 0 from all"),
+        ConfigField("top_p", "float", generation.top_p, "draw from the likeliest tokens with this much probability together"),
+        ConfigField("seed", "int", spec.seed, "seed of the draws"),
+    ]
