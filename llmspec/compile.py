@@ -15,6 +15,7 @@ from llmspec.estimate import Estimate, estimate
 from llmspec.network import Network, describe
 from llmspec.resolve import Resolved, resolve
 from llmspec.spec import Composed, compose, load
+from llmspec.spec.standalone import standalone_text
 
 if TYPE_CHECKING:
     from llmspec.emit import Project
@@ -47,12 +48,17 @@ def analyze(path: Path, overrides: Sequence[str], bag: Bag) -> Analysis:
     return Analysis(composed, resolved, network, figures)
 
 
-def compile_spec(path: Path, overrides: Sequence[str], output_directory: Path, bag: Bag) -> "Project":
-    """Compile a spec into a project in memory."""
+def render(analysis: Analysis, output_directory: Path) -> "Project":
+    """Turn an analysed spec into a project in memory. A fault in here is a bug of llmspec, not of the spec."""
     # Imported here because `validate` and `estimate` start faster without templates and formatter.
     from llmspec.emit import emit
     from llmspec.lower import lower
 
-    analysis = analyze(path, overrides, bag)
-    plan = lower(analysis.composed, analysis.resolved, analysis.network, analysis.estimate, output_directory)  # the last decisions
-    return emit(plan)  # render, format, verify; a fault in here is ours                                        LS9xx
+    text = standalone_text(analysis.composed)  # the spec as one file that needs no other
+    plan = lower(analysis.resolved, analysis.network, analysis.estimate, text, output_directory)  # the last decisions
+    return emit(plan)  # render, format, verify                                                                 LS9xx
+
+
+def compile_spec(path: Path, overrides: Sequence[str], output_directory: Path, bag: Bag) -> "Project":
+    """Compile a spec into a project in memory; `llmspec.emit.write` puts it down."""
+    return render(analyze(path, overrides, bag), output_directory)

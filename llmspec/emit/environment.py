@@ -8,7 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from llmspec.emit.locations import templates_directory
 
-_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~$-])")
+# What Markdown or HTML reads anywhere, and what opens a list, a rule or a heading at the start of a line.
+_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#&|~$]|^[-+=:]|(?<=^\d)[.)])")
 
 
 def python_literal(value: object) -> str:

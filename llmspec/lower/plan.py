@@ -6,7 +6,16 @@ from llmspec.lower.data import DataPlan
 from llmspec.lower.launch import LaunchPlan
 from llmspec.lower.model import ModelPlan
 from llmspec.lower.pieces import ConfigClass, EmittedFile
+from llmspec.lower.readme import ReadmePlan
 from llmspec.lower.training import TrainingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class PackagePlan:
+    """What pyproject.toml says of the project."""
+
+    name: str
+    dependencies: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +29,7 @@ class Plan:
     data: DataPlan
     training: TrainingPlan
     launch: LaunchPlan
+    readme: ReadmePlan
+    package: PackagePlan
     config_classes: tuple[ConfigClass, ...]
     files: tuple[EmittedFile, ...]

@@ -1,0 +1,61 @@
+"""The last place where anything is decided: what the spec means in files, components and numbers. Total: it never rejects."""
+
+import re
+from pathlib import Path
+
+from llmspec.estimate import Estimate
+from llmspec.lower.data import lower_data
+from llmspec.lower.launch import lower_launch
+from llmspec.lower.model import lower_model
+from llmspec.lower.pieces import EmittedFile
+from llmspec.lower.plan import PackagePlan, Plan
+from llmspec.lower.readme import lower_readme
+from llmspec.lower.training import lower_training
+from llmspec.network.network import Network
+from llmspec.resolve import resolved_yaml
+from llmspec.resolve.resolved import Resolved
+
+
+def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: str, output_directory: Path) -> Plan:
+    """Decide every file and every number of the project.
+
+    Args:
+        resolved: The spec with nothing left open.
+        network: Its model.
+        estimate: What it will cost, for the README.
+        spec_text: A spec file that says all of it, kept beside the code.
+        output_directory: Where the project will stand, to which paths of data are made relative.
+    """
+    spec = resolved.spec
+    model = lower_model(resolved, network)
+    data = lower_data(resolved, output_directory)
+    training = lower_training(resolved, network)
+    launch = lower_launch(resolved)
+    files = (
+        EmittedFile("README.md", "project/README.md.jinja"),
+        EmittedFile("pyproject.toml", "project/pyproject.toml.jinja"),
+        EmittedFile(".gitignore", "project/gitignore.jinja"),
+        EmittedFile("spec.yaml", None, spec_text),
+        EmittedFile("spec.resolved.yaml", None, resolved_yaml(resolved)),
+        EmittedFile("config.py", "project/config.py.jinja"),
+        *model.files,
+        *data.files,
+        *training.files,
+        *launch.files,
+    )
+    return Plan(
+        name=spec.name,
+        description=spec.description,
+        seed=spec.seed,
+        model=model,
+        data=data,
+        training=training,
+        launch=launch,
+        readme=lower_readme(resolved, estimate, files),
+        package=PackagePlan(
+            name=re.sub(r"[._-]+$", "", spec.name),
+            dependencies=tuple(sorted({*model.dependencies, *data.dependencies, *training.dependencies})),
+        ),
+        config_classes=(*model.config_classes, *data.config_classes, *training.config_classes, *launch.config_classes),
+        files=files,
+    )

@@ -1,0 +1,143 @@
+"""The emitted README: commands, arithmetic, estimate and file tree, in the words that it prints."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmspec.estimate import Estimate
+from llmspec.lower.pieces import EmittedFile
+from llmspec.resolve.resolved import Resolved
+
+_PURPOSES = {
+    "README.md": "this file",
+    "pyproject.toml": "dependencies, and the settings of ruff, mypy and pytest",
+    "spec.yaml": "the spec that this project was compiled from",
+    "spec.resolved.yaml": "the spec with every value filled in, and where each came from",
+    "config.py": "every number of the run",
+    "model.py": "the network, on one device",
+    "objectives.py": "from a batch to the loss",
+    "sources.py": "raw files to documents, split into training and validation",
+    "tokenizer.py": "trains or loads the tokenizer",
+    "prepare_data.py": "raw sources to shards of token ids",
+    "data.py": "shards to batches; resumes exactly",
+    "optim.py": "parameter groups, optimizer, schedule",
+    "parallelize.py": "checkpointing, compilation and data parallelism, applied to the model from outside",
+    "checkpoint.py": "saves and restores all state, atomically",
+    "metrics.py": "speed, memory and the log of the run",
+    "train.py": "the training loop",
+    "evaluate.py": "scores a checkpoint on the validation documents",
+    "generate.py": "continues prompts with a checkpoint",
+    "export.py": "writes a checkpoint as a Hugging Face model",
+    "launch/local.sh": "everything in order on this machine",
+    "launch/torchrun.sh": "training, one process a device, on one or several machines",
+    "tests/": "what proves this project right, on a CPU",
+    ".llmspec/": "what the last build wrote, so that the next one keeps your edits",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A name and its value in a table."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a listing, padded so that the comments stand in a column."""
+
+    text: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadmePlan:
+    """What the README says in numbers and names. All of it is text of ours."""
+
+    devices: str
+    steps: tuple[Line, ...]
+    arithmetic: tuple[Row, ...]
+    figures: tuple[Row, ...]
+    tree: tuple[Line, ...]
+    logging_every: int
+    tensorboard: bool
+    export: bool
+
+
+def lower_readme(resolved: Resolved, estimate: Estimate, files: Iterable[EmittedFile]) -> ReadmePlan:
+    """Put the run into the words of its README."""
+    spec = resolved.spec
+    paths = sorted(file.path for file in files)
+    return ReadmePlan(
+        devices=devices(resolved),
+        steps=_padded(_steps(resolved, paths)),
+        arithmetic=_arithmetic(resolved),
+        figures=_figures(estimate),
+        tree=_padded(_tree(paths)),
+        logging_every=spec.logging.every,
+        tensorboard=spec.logging.tensorboard,
+        export="export.py" in paths,
+    )
+
+
+def devices(resolved: Resolved) -> str:
+    """The hardware in a few words: `2 nodes with 8 x h100-sxm each`."""
+    hardware = resolved.spec.hardware
+    each = f"{hardware.accelerators_per_node} x {hardware.accelerator}"
+    return each if hardware.nodes == 1 else f"{hardware.nodes} nodes with {each} each"
+
+
+def _steps(resolved: Resolved, paths: list[str]) -> list[tuple[str, str]]:
+    per_node = resolved.spec.hardware.accelerators_per_node
+    if "launch/torchrun.sh" in paths:
+        train = "launch/torchrun.sh"
+    elif per_node > 1:
+        train = f"torchrun --standalone --nproc-per-node {per_node} train.py"
+    else:
+        train = "python train.py"
+    steps = [
+        ("python tokenizer.py", "data/tokenizer/"),
+        ("python prepare_data.py", "data/: token ids for training and validation"),
+        (train, "run/: checkpoints and metrics.jsonl"),
+        ("python evaluate.py", "the last checkpoint on all validation documents"),
+        ("python generate.py --prompt '...'", "the last checkpoint goes on from your text"),
+    ]
+    if "export.py" in paths:
+        steps.append(("python export.py", "run/hugging_face/, for transformers"))
+    return steps
+
+
+def _arithmetic(resolved: Resolved) -> tuple[Row, ...]:
+    training = resolved.spec.training
+    accumulation = resolved.gradient_accumulation_steps
+    return (
+        Row(
+            "sequences",
+            f"{training.global_batch_size:,} = {training.micro_batch_size:,} in a forward pass "
+            f"x {resolved.data_parallel_size:,} {_plural(resolved.data_parallel_size, 'replica')} "
+            f"x {accumulation:,} accumulation {_plural(accumulation, 'step')}",
+        ),
+        Row("tokens", f"{resolved.tokens_per_step:,} = {training.global_batch_size:,} sequences x {training.sequence_length:,}"),
+        Row("steps", f"{training.max_steps:,}, which is {training.max_steps * resolved.tokens_per_step:,} tokens"),
+    )
+
+
+def _figures(estimate: Estimate) -> tuple[Row, ...]:
+    return tuple(Row(name, value) for name, value in estimate.summary())
+
+
+def _tree(paths: list[str]) -> list[tuple[str, str]]:
+    """A line for each file that stands in the root or in launch/, and one for each other directory."""
+    order = list(_PURPOSES)
+    shown = {path if "/" not in path or path.startswith("launch/") else path.partition("/")[0] + "/" for path in paths}
+    shown = (shown | {".llmspec/"}) - {".gitignore"}
+    return [(path, _PURPOSES[path]) for path in sorted(shown, key=order.index)]
+
+
+def _padded(lines: list[tuple[str, str]]) -> tuple[Line, ...]:
+    width = max(len(text) for text, _ in lines)
+    return tuple(Line(f"{text:{width}}", comment) for text, comment in lines)
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"
