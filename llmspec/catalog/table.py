@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 _DIRECTORY = Path(__file__).parent
-_KEY = re.compile(r"^([\w.-]+):", re.MULTILINE)
-_NEXT_ENTRY = re.compile(r"^(?=[\w.-])", re.MULTILINE)
+_KEY = re.compile(r"^(\w[\w.-]*):", re.MULTILINE)
+_NEXT_ENTRY = re.compile(r"^(?=\w)", re.MULTILINE)
 
 
 class Table:
