@@ -26,7 +26,7 @@ class Attention(Section):
     """Normalise queries and keys before their product: `per_head` (true) over each head as Qwen 3 does, `all_heads` over the
     whole projection as OLMo 2 does. Default: false."""
 
-    window: Count | tuple[Count | Literal["full"], ...] | None = None
+    window: Count | Annotated[tuple[Count | Literal["full"], ...], Field(min_length=1)] | None = None
     """Sliding window: how many tokens back, itself included, a token may look. A list is a pattern that repeats over the
     layers, with `full` for layers that see everything, such as [1024, 1024, full]. Default: null, every layer sees everything."""
 

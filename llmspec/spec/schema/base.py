@@ -1,7 +1,7 @@
 """What all sections share: strictness, and the scalar types of the language."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -59,6 +59,20 @@ def parse_duration(value: object) -> object:
     return float(sum(float(number) * _DURATION_SECONDS[unit] for number, unit in _DURATION_PART.findall(text)))
 
 
+def only_whole(value: object) -> object:
+    """Refuse true and 1.0 where 1 is the fixed value; they are equal to it in Python."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PydanticCustomError("int_type", "should be a whole number")
+    return value
+
+
+def only_truth(value: object) -> object:
+    """Refuse 0 where false is the fixed value; they are equal in Python."""
+    if not isinstance(value, bool):
+        raise PydanticCustomError("bool_type", "should be true or false")
+    return value
+
+
 # The bounds are far beyond anything trainable; they exist so that a slip such as 1e300 is a diagnostic and not an overflow.
 Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=10**15)]
 CountOrZero = Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=10**15)]
@@ -70,3 +84,5 @@ Positive = Annotated[float, Field(gt=0, le=1e12)]
 NonNegative = Annotated[float, Field(ge=0, le=1e12)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
+One = Annotated[Literal[1], BeforeValidator(only_whole)]
+No = Annotated[Literal[False], BeforeValidator(only_truth)]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from llmspec.spec.schema.base import Section
+from llmspec.spec.schema.base import One, Section
 
 
 class Parallelism(Section):
@@ -14,16 +14,16 @@ class Parallelism(Section):
     data: Literal["ddp"] = "ddp"
     """How replicas keep in step: `ddp` averages gradients (DistributedDataParallel). Default: ddp."""
 
-    tensor: Literal[1] = 1
+    tensor: One = 1
     """Devices that share each matrix. Default: 1."""
 
-    pipeline: Literal[1] = 1
+    pipeline: One = 1
     """Groups of layers on devices of their own. Default: 1."""
 
-    context: Literal[1] = 1
+    context: One = 1
     """Devices that share each sequence. Default: 1."""
 
-    expert: Literal[1] = 1
+    expert: One = 1
     """Devices that share the experts. Default: 1."""
 
     activation_checkpointing: Literal["none", "selective", "full"] = "none"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Count, CountOrZero, NonNegative, Section, Text, derived
+from llmspec.spec.schema.base import Count, CountOrZero, No, NonNegative, Section, Text, derived
 
 
 class Checkpoint(Section):
@@ -16,7 +16,7 @@ class Checkpoint(Section):
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many checkpoints stay on disk, the newest. Default: 3."""
 
-    asynchronous: Literal[False] = False
+    asynchronous: No = False
     """Whether training goes on while a checkpoint is written. Default: false."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmspec.spec.schema.architecture import DecoderArchitecture
-from llmspec.spec.schema.base import Name, Section, Text, derived, section
+from llmspec.spec.schema.base import Name, One, Section, Text, derived, section
 from llmspec.spec.schema.data import Data
 from llmspec.spec.schema.hardware import Hardware
 from llmspec.spec.schema.objectives import CausalLm
@@ -19,7 +19,7 @@ from llmspec.spec.schema.training import Training
 class Spec(Section):
     """One training run."""
 
-    llmspec: Literal[1]
+    llmspec: One
     """Version of the spec language. Required; 1."""
 
     name: Name

@@ -1,0 +1,529 @@
+"""The codes of all diagnostics that are not rules of `llmspec.check`, each with its documentation page.
+
+LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and overrides, LS5xx the output directory, LS9xx bugs of
+ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.rules`, in the same sections.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from textwrap import dedent
+
+from llmspec.diagnostics.diagnostic import Diagnostic, Fact, Severity, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code, the name it reads as, and its page for `llmspec explain`."""
+
+    code: str
+    name: str
+    page: str
+    since: str = "0.1"
+
+
+CODES: dict[str, Code] = {}
+
+
+def problem(
+    code: str,
+    message: str,
+    span: Span,
+    *,
+    label: str = "",
+    facts: Iterable[Fact] = (),
+    help: Iterable[str] = (),
+    severity: Severity = Severity.ERROR,
+) -> Diagnostic:
+    """Make a diagnostic of a registered code."""
+    return Diagnostic(code, CODES[code].name, severity, message, span, label, tuple(facts), tuple(help))
+
+
+def _page(code: str, name: str, checks: str, matters: str, wrong: str, right: str, language: str = "yaml") -> None:
+    """Register a page. `wrong` and `right` are the example and what to use instead."""
+    example, instead = (f"```{language}\n{dedent(text).strip(chr(10))}\n```" for text in (wrong, right))
+    sections = (f"## What it checks\n{checks}", f"## Why it matters\n{matters}", f"## Example\n{example}", f"Use instead:\n{instead}")
+    CODES[code] = Code(code, name, "\n\n".join(sections) + "\n")
+
+
+# Reading -------------------------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS001",
+    "file-not-found",
+    "The spec file, or the directory it should be in, exists.",
+    "There is nothing to compile. The names of specs that lie near are offered.",
+    "llmspec validate specs/quikstart.yaml",
+    "llmspec validate specs/quickstart.yaml",
+    "sh",
+)
+_page(
+    "LS002",
+    "not-a-file",
+    "The path names a file, not a directory.",
+    "A spec is one file; a directory may hold many.",
+    "llmspec validate specs/",
+    "llmspec validate specs/quickstart.yaml",
+    "sh",
+)
+_page(
+    "LS003",
+    "unreadable-file",
+    "The file can be opened and read by this user.",
+    "Without its text nothing can be said about the spec.",
+    "llmspec validate /root/spec.yaml   # as another user",
+    "chmod u+r spec.yaml",
+    "sh",
+)
+_page(
+    "LS004",
+    "file-too-large",
+    "The file has at most 1 MB.",
+    "A spec has a few kilobytes. A bigger file is something else, most often data given in place of the spec, and is not read.",
+    "llmspec validate data/corpus.jsonl",
+    "llmspec validate specs/quickstart.yaml",
+    "sh",
+)
+_page(
+    "LS005",
+    "binary-file",
+    "The file is text: it holds no NUL byte.",
+    "A checkpoint, an archive or an image was most likely given in place of the spec.",
+    "llmspec validate model.safetensors",
+    "llmspec validate specs/quickstart.yaml",
+    "sh",
+)
+_page(
+    "LS006",
+    "wrong-encoding",
+    "The file is UTF-8.",
+    "Text in another encoding would be read as other characters than those written, without anybody noticing.",
+    "iconv -t UTF-16 spec.yaml > run.yaml && llmspec validate run.yaml",
+    "iconv -f UTF-16 -t UTF-8 run.yaml > spec.yaml && llmspec validate spec.yaml",
+    "sh",
+)
+_page(
+    "LS007",
+    "empty-file",
+    "The file holds something besides comments.",
+    "There is nothing to compile.",
+    "# a run to be described later",
+    """
+    llmspec: 1
+    name: my-run
+    preset: gpt2
+    """,
+)
+_page(
+    "LS008",
+    "control-character",
+    "The text holds no control characters but tabs and line ends.",
+    "They are invisible in most editors, and YAML does not allow them.",
+    "name: my-run^G",
+    "name: my-run",
+)
+
+# YAML ----------------------------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS010",
+    "invalid-yaml",
+    "The text follows the syntax of YAML 1.2.",
+    "What cannot be parsed cannot be read. The place shown is the first where the text stops making sense; the slip may be a line above.",
+    """
+    training:
+      sequence_length: 1024
+     global_batch_size: 32
+    """,
+    """
+    training:
+      sequence_length: 1024
+      global_batch_size: 32
+    """,
+)
+_page(
+    "LS011",
+    "tab-indentation",
+    "Lines are indented with spaces.",
+    "YAML does not allow tabs in indentation, since their width differs between editors.",
+    "training:\n\tsequence_length: 1024",
+    "training:\n  sequence_length: 1024",
+)
+_page(
+    "LS012",
+    "several-documents",
+    "The file holds one YAML document.",
+    "One spec describes one run; a second document would be ignored in silence.",
+    """
+    llmspec: 1
+    ---
+    llmspec: 1
+    """,
+    "llmspec: 1",
+)
+_page(
+    "LS013",
+    "duplicate-key",
+    "No key is given twice in one section.",
+    "Most YAML readers keep the last one without a word, so that a changed value has no effect.",
+    """
+    optimizer:
+      learning_rate: 3e-4
+      learning_rate: 1e-3
+    """,
+    """
+    optimizer:
+      learning_rate: 1e-3
+    """,
+)
+_page(
+    "LS014",
+    "key-not-text",
+    "Every key is a name.",
+    "Names of fields are text; a number, a list or nothing at all as a key is a slip.",
+    """
+    training:
+      1024: sequence_length
+    """,
+    """
+    training:
+      sequence_length: 1024
+    """,
+)
+_page(
+    "LS015",
+    "unsupported-tag",
+    "Values carry no YAML tags but the standard ones, and those fit.",
+    "Tags make other readers construct objects, even run code. A spec is plain data.",
+    "name: !!python/name:os.system",
+    "name: my-run",
+)
+_page(
+    "LS016",
+    "too-many-values",
+    "The text expands to no more than 50,000 values.",
+    "A few lines of aliases to aliases expand to billions of values and would exhaust memory.",
+    """
+    a: &a [x, x, x, x, x, x, x, x, x]
+    b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]
+    c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]
+    d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]
+    e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]
+    """,
+    "a: [x, x]",
+)
+_page(
+    "LS017",
+    "nested-too-deep",
+    "Values are nested at most 50 deep.",
+    "No section of a spec is nested deeper than five; more is a slip or an attack on the reader.",
+    "name: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+    "name: my-run",
+)
+_page(
+    "LS018",
+    "unknown-alias",
+    "Every alias `*name` refers to an anchor `&name` that stands before it and is complete.",
+    "An alias to nothing has no value, and one inside its own value has an endless one.",
+    """
+    training:
+      sequence_length: *context
+    """,
+    """
+    training:
+      sequence_length: 1024
+    """,
+)
+_page(
+    "LS019",
+    "merge-key",
+    "The merge key `<<` of YAML 1.1 is not used.",
+    "YAML 1.2 does not have it. `extends` shares sections between specs, and keeps every value's place for messages.",
+    """
+    schedule:
+      <<: *shared
+      kind: wsd
+    """,
+    """
+    extends: shared.yaml
+    schedule:
+      kind: wsd
+    """,
+)
+_page(
+    "LS020",
+    "not-a-mapping",
+    "The spec is a mapping of section names to sections.",
+    "Every value of a run has a name; a list or a single value has none.",
+    "- llmspec: 1",
+    "llmspec: 1",
+)
+
+# Schema --------------------------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS101",
+    "unknown-field",
+    "Every key is a field of its section.",
+    "A misspelt key that is ignored leaves the default in place, and the run is not the one that was asked for.",
+    """
+    architecture:
+      num_layrs: 12
+    """,
+    """
+    architecture:
+      num_layers: 12
+    """,
+)
+_page(
+    "LS102",
+    "missing-field",
+    "Fields without a default are given.",
+    "Nobody but the author can say how wide a network or how long a run should be. A preset or `extends` can give them too.",
+    """
+    training:
+      sequence_length: 1024
+    """,
+    """
+    training:
+      sequence_length: 1024
+      global_batch_size: 32
+      max_steps: 1000
+    """,
+)
+_page(
+    "LS103",
+    "wrong-type",
+    "Every value has the type of its field; nothing is converted in silence.",
+    "A number in quotes, a list in place of one value or a fraction in place of a count is most often a slip.",
+    """
+    training:
+      sequence_length: about 1000
+    """,
+    """
+    training:
+      sequence_length: 1024
+    """,
+)
+_page(
+    "LS104",
+    "out-of-range",
+    "Numbers, and lengths of texts and lists, lie within the bounds of their field.",
+    "A network of no layers or a dropout of 1 cannot train; the upper bounds are far beyond anything trainable and catch slips.",
+    """
+    architecture:
+      dropout: 10
+    """,
+    """
+    architecture:
+      dropout: 0.1
+    """,
+)
+_page(
+    "LS105",
+    "unknown-choice",
+    "A field with fixed choices has one of them.",
+    "Each choice is a component of the emitted project; for another one there is nothing to emit.",
+    """
+    schedule:
+      kind: cosin
+    """,
+    """
+    schedule:
+      kind: cosine
+    """,
+)
+_page(
+    "LS106",
+    "missing-kind",
+    "A section that comes in several kinds says which.",
+    "Which other fields the section may have depends on its kind.",
+    """
+    tokenizer:
+      vocab_size: 32k
+    """,
+    """
+    tokenizer:
+      kind: bpe
+      vocab_size: 32k
+    """,
+)
+_page(
+    "LS107",
+    "name-of-another-tool",
+    "Fields carry the names of this language, not those of other trainers.",
+    "One name for one thing keeps specs comparable. Names from Hugging Face, Megatron, nanoGPT, torchtitan, litgpt and DeepSpeed are recognised.",
+    """
+    optimizer:
+      lr: 3e-4
+    """,
+    """
+    optimizer:
+      learning_rate: 3e-4
+    """,
+)
+_page(
+    "LS108",
+    "not-built-yet",
+    "The spec asks only for what llmspec can build today.",
+    "A field that nothing reads would promise what the emitted project does not do. The place of these features in the language is known already.",
+    """
+    parallelism:
+      tensor: 2
+    """,
+    """
+    parallelism:
+      data: ddp
+    """,
+)
+_page(
+    "LS109",
+    "not-finite",
+    "Numbers are finite.",
+    "Infinity and not-a-number poison every figure they meet. Where a limit is optional, leaving the field out means none.",
+    """
+    optimizer:
+      learning_rate: .nan
+    """,
+    """
+    optimizer:
+      learning_rate: 3e-4
+    """,
+)
+_page(
+    "LS110",
+    "unusable-text",
+    "Texts hold characters that their field can use.",
+    "A name becomes a directory and stands in scripts, so letters, digits and `.`, `_`, `-` are allowed. Control characters break terminals.",
+    'name: "my run!"',
+    "name: my-run",
+)
+_page(
+    "LS111",
+    "unsupported-version",
+    "`llmspec: 1` names a version of the language that this release knows.",
+    "A spec written for another version may mean something else by the same fields.",
+    "llmspec: 2",
+    "llmspec: 1",
+)
+
+# Presets, extends, overrides -------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS201",
+    "unknown-preset",
+    "`preset` names a published model of the catalog; `llmspec presets` lists them.",
+    "A preset is where the fields that are not written come from.",
+    "preset: gpt-3",
+    "preset: gpt2",
+)
+_page(
+    "LS202",
+    "extends-not-found",
+    "Every file under `extends` exists and can be read. Paths are relative to the file that names them.",
+    "The fields that are not written come from there.",
+    "extends: shred.yaml",
+    "extends: shared.yaml",
+)
+_page(
+    "LS203",
+    "circular-extends",
+    "No file extends itself, directly or through others.",
+    "There would be no first layer to start from.",
+    "extends: spec.yaml      # in spec.yaml itself",
+    "extends: shared.yaml",
+)
+_page(
+    "LS204",
+    "malformed-override",
+    "`--set` has the form `path=value`, with a dotted path and a YAML value.",
+    "Otherwise it is not clear which field gets which value.",
+    "llmspec validate spec.yaml --set training.max_steps",
+    "llmspec validate spec.yaml --set training.max_steps=100",
+    "sh",
+)
+_page(
+    "LS205",
+    "override-without-place",
+    "The path of `--set` leads to a place in the spec: list indexes exist, and sections stand where the path goes on.",
+    "An index beyond the list would need values for all that lie between.",
+    "llmspec validate spec.yaml --set 'data.sources[7].weight=2'",
+    "llmspec validate spec.yaml --set 'data.sources[0].weight=2'",
+    "sh",
+)
+_page(
+    "LS206",
+    "extends-too-long",
+    "A chain of `extends` has at most 20 files.",
+    "Nobody can follow a longer one to the place where a value was set.",
+    "extends: step-20.yaml   # which extends step-19.yaml, and so on",
+    "extends: shared.yaml",
+)
+
+# Output directory ------------------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS501",
+    "output-is-a-file",
+    "The output directory is a directory, or does not exist yet.",
+    "A project cannot be written into a file, and the file is not touched.",
+    "llmspec build spec.yaml -o README.md",
+    "llmspec build spec.yaml -o generated/my-run",
+    "sh",
+)
+_page(
+    "LS502",
+    "output-not-writable",
+    "This user may write to the output directory.",
+    "Nothing is written unless all of it can be.",
+    "llmspec build spec.yaml -o /usr/share/my-run",
+    "llmspec build spec.yaml -o generated/my-run",
+    "sh",
+)
+_page(
+    "LS503",
+    "output-not-ours",
+    "The output directory is empty, or holds a project that llmspec built before.",
+    "Files of other origin could be overwritten or mixed with the project's.",
+    "llmspec build spec.yaml -o ~",
+    "llmspec build spec.yaml -o generated/my-run",
+    "sh",
+)
+_page(
+    "LS504",
+    "merge-conflict",
+    "Edits of yours and changes of a rebuild touch different lines.",
+    "Where both changed the same lines, both versions stand in the file between conflict markers, and a person has to choose.",
+    "llmspec build spec.yaml   # after the same line changed in the file and in the spec",
+    "edit the file between <<<<<<< and >>>>>>>, then build again",
+    "text",
+)
+_page(
+    "LS505",
+    "build-record-damaged",
+    "The record of the last build (`.llmspec/` in the output directory) can be read.",
+    "Without it your edits cannot be told from what llmspec wrote, so nothing is overwritten.",
+    "rm generated/my-run/.llmspec/lock.json && llmspec build spec.yaml",
+    "llmspec build spec.yaml -o generated/my-run-2",
+    "sh",
+)
+
+# Bugs of ours ----------------------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS901",
+    "internal-error",
+    "llmspec itself did what it should.",
+    "This is a bug of ours, not of the spec. Nothing was written. The report that is asked for helps to mend it.",
+    "llmspec build spec.yaml",
+    "llmspec build spec.yaml   # with a version in which it is mended",
+    "sh",
+)
+_page(
+    "LS902",
+    "broken-emission",
+    "Every emitted file passes the formatter and its language's own parser before anything is written.",
+    "A broken file is a bug of ours, not of the spec. Nothing was written.",
+    "llmspec build spec.yaml",
+    "llmspec build spec.yaml   # with a version in which it is mended",
+    "sh",
+)
