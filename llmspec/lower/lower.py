@@ -29,7 +29,7 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
     spec = resolved.spec
     model = lower_model(resolved, network)
     data = lower_data(resolved, output_directory)
-    training = lower_training(resolved, network)
+    training = lower_training(resolved, estimate.flops_per_token, estimate.peak_flops)
     launch = lower_launch(resolved)
     files = (
         EmittedFile("README.md", "project/README.md.jinja"),
@@ -54,7 +54,7 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
         readme=lower_readme(resolved, estimate, files),
         package=PackagePlan(
             name=re.sub(r"[._-]+$", "", spec.name),
-            dependencies=tuple(sorted({*model.dependencies, *data.dependencies, *training.dependencies})),
+            dependencies=tuple(sorted({*data.dependencies, *training.dependencies})),
         ),
         config_classes=(*model.config_classes, *data.config_classes, *training.config_classes, *launch.config_classes),
         files=files,

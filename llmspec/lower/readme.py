@@ -16,6 +16,7 @@ _PURPOSES = {
     "model.py": "the network, on one device",
     "objectives.py": "from a batch to the loss",
     "sources.py": "raw files to documents, split into training and validation",
+    "sources.py": "reads the raw sources as documents",
     "tokenizer.py": "trains or loads the tokenizer",
     "prepare_data.py": "raw sources to shards of token ids",
     "data.py": "shards to batches; resumes exactly",
@@ -99,9 +100,10 @@ def _steps(resolved: Resolved, paths: list[str]) -> list[tuple[str, str]]:
         ("python tokenizer.py", "data/tokenizer/"),
         ("python prepare_data.py", "data/: token ids for training and validation"),
         (train, "run/: checkpoints and metrics.jsonl"),
-        ("python evaluate.py", "the last checkpoint on all validation documents"),
-        ("python generate.py --prompt '...'", "the last checkpoint goes on from your text"),
     ]
+    if "evaluate.py" in paths:
+        steps.append(("python evaluate.py", "the last checkpoint on all validation documents"))
+    steps.append(("python generate.py", "the last checkpoint continues the spec's prompts"))
     if "export.py" in paths:
         steps.append(("python export.py", "run/hugging_face/, for transformers"))
     return steps
