@@ -506,6 +506,69 @@ _page(
     "llmspec build spec.yaml -o generated/my-run-2",
     "sh",
 )
+_page(
+    "LS506",
+    "file-in-the-way",
+    "Nothing of yours stands where a newly rendered file goes. A file with just the rendered content may stay.",
+    "There is no earlier render of it to merge with, and llmspec does not overwrite what it did not write.",
+    "llmspec build spec.yaml   # after you wrote an export.py, and the spec now asks for one",
+    "mv generated/my-run/export.py generated/my-run/my_export.py && llmspec build spec.yaml",
+    "sh",
+)
+_page(
+    "LS507",
+    "unresolved-conflict",
+    "No edited file has a line that starts with `<<<<<<<` or `>>>>>>>` and a space.",
+    "A second merge on top of an unresolved one would mix three versions.",
+    "llmspec build spec.yaml   # right after a build that reported LS504",
+    "keep the lines that you want, delete the markers, then build again",
+    "text",
+)
+_page(
+    "LS508",
+    "link-in-the-way",
+    "Neither a file that changes nor a directory above it, within the project, is a symbolic link.",
+    "The link may lead out of the project. Links at `data` and `run` are fine: a build does not write there.",
+    "ln -s ../shared-tests generated/my-run/tests && llmspec build spec.yaml",
+    "cp -R ../shared-tests generated/my-run/tests && llmspec build spec.yaml",
+    "sh",
+)
+_page(
+    "LS509",
+    "interrupted-build",
+    "The last build was not cut off while it moved its files into place.",
+    "Some files may be old and some new. All the new ones are on the disk, and the next build moves the rest.",
+    "llmspec build spec.yaml --check   # after a power cut during a build",
+    "llmspec build spec.yaml",
+    "sh",
+)
+_page(
+    "LS510",
+    "project-from-newer-llmspec",
+    "The record of the last build has a format that this llmspec knows.",
+    "Without the record your edits cannot be told from what llmspec wrote.",
+    "llmspec build spec.yaml   # after somebody built the project with a later release",
+    "pip install --upgrade llmspec-compiler && llmspec build spec.yaml",
+    "sh",
+)
+_page(
+    "LS511",
+    "edited-after-interruption",
+    "Each file that an interrupted build still has to replace is as that build found it.",
+    "The edit was not part of the merge. Your version is kept beside the new one.",
+    "llmspec build spec.yaml   # after a power cut during a build and an edit of train.py",
+    "carry the edit over from train.py.yours, and delete that file",
+    "text",
+)
+_page(
+    "LS512",
+    "changed-during-build",
+    "Each file that is about to be replaced still has the content that was merged.",
+    "Replacing it would lose the change that was just saved.",
+    "llmspec build spec.yaml   # while an editor saves train.py",
+    "llmspec build spec.yaml   # once more",
+    "sh",
+)
 
 # Bugs of ours ----------------------------------------------------------------------------------------------------------------------
 

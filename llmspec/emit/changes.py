@@ -134,7 +134,7 @@ def plan_changes(project: Project, directory: Path, *, span: Span, bag: Bag) -> 
         changes = Changes(directory, files, recorded)
         bag.extend(_refusals(changes, span, bag))
     except OSError as error:
-        bag.add(problems.output_not_accessible(Path(error.filename or directory), error.strerror or str(error), span))
+        bag.add(problems.output_not_writable(Path(error.filename or directory), error.strerror or str(error), span))
     bag.raise_if_errors()
     return changes
 
@@ -175,7 +175,7 @@ def _read_directory(directory: Path, span: Span, bag: Bag) -> Project | None:
     """The pristine files of the last build, None where there was none; adds to the bag what forbids to build here."""
     above = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     if not above.is_dir():
-        bag.add(problems.output_not_a_directory(above, span))
+        bag.add(problems.output_is_a_file(above, span))
         return None
     if above != directory:
         return None
@@ -191,11 +191,11 @@ def _read_directory(directory: Path, span: Span, bag: Bag) -> Project | None:
         bag.add(problems.project_from_newer_llmspec(directory, str(error), span))
         return None
     except DamagedRecordError as error:
-        bag.add(problems.project_record_damaged(directory, str(error), span))
+        bag.add(problems.build_record_damaged(directory, str(error), span))
         return None
     found = sorted(path.name for path in directory.iterdir() if path.name not in _NOT_COUNTED)
     if recorded is None and found:
-        bag.add(problems.output_not_llmspec(directory, found, span))
+        bag.add(problems.output_not_ours(directory, found, span))
     return recorded
 
 

@@ -12,7 +12,7 @@ from ruff import find_ruff_bin
 from llmspec.emit.project import Project
 
 LINE_LENGTH = 100
-TARGET_VERSION = "py310"
+TARGET_VERSION = "py311"
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from llmspec.emit.ruff_runner import python_files, run_ruff
 
 
 class InternalError(Exception):
-    """An emitted file is broken (LS901, `emitted-file-broken`)."""
+    """An emitted file is broken (LS902, `broken-emission`)."""
 
-    code = "LS901"
-    name = "emitted-file-broken"
+    code = "LS902"
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}" if path else message)

@@ -93,7 +93,7 @@ def recover(directory: Path, *, span: Span, bag: Bag, disk: Disk | None = None) 
             else:
                 disk.remove_tree(root / STAGING)
     except DamagedRecordError as error:
-        bag.add(problems.project_record_damaged(directory, str(error), span))
+        bag.add(problems.build_record_damaged(directory, str(error), span))
     except OSError as error:
         bag.add(_inaccessible(error, directory, span))
     bag.raise_if_errors()
@@ -312,4 +312,4 @@ def _read_journal(root: Path) -> list[Move]:
 
 def _inaccessible(error: OSError, directory: Path, span: Span) -> Diagnostic:
     """What the system refused, told with the path that it named."""
-    return problems.output_not_accessible(Path(error.filename2 or error.filename or directory), error.strerror or str(error), span)
+    return problems.output_not_writable(Path(error.filename2 or error.filename or directory), error.strerror or str(error), span)

@@ -104,7 +104,7 @@ def test_conflict_is_marked_reported_and_must_be_resolved(out: Path) -> None:
     marked = "<<<<<<< yours\nlearning_rate = 7\n=======\nlearning_rate = 5\n>>>>>>> new render\n\n\nseed = 2\n"
     assert (out / "config.py").read_text() == marked
     assert (out / "model.py").read_text() == "class Model:\n    depth = 4\n"
-    assert outcome.codes == ["LS510"]
+    assert outcome.codes == ["LS504"]
     (problem,) = outcome.bag
     assert (problem.span.file, problem.span.line) == (str(out / "config.py"), 1)
     assert outcome.bag.sources[problem.span.file] == marked
@@ -210,7 +210,7 @@ def test_files_that_are_not_text_survive(out: Path) -> None:
     assert (out / "config.py").read_bytes() == b"\xff\xfe\x00binary\r\n"
     assert (out / "train.py").read_bytes() == b"# caf\xe9 in latin-1\r\n" + TRAIN.encode() + b"new = 1\n"
     conflict = build(project(config="seed = 1\n"), out)
-    assert conflict.codes == ["LS510"]
+    assert conflict.codes == ["LS504"]
     assert b"\xff\xfe\x00binary\r\n" in (out / "config.py").read_bytes()
     unified_diff(plan(project(train="x\n"), out).changes or conflict.changes).encode()  # type: ignore[arg-type]
 
