@@ -1,0 +1,133 @@
+"""What is derived when a spec leaves it out: one function a field, each total, whatever else is wrong with the spec.
+
+Each gives the value and the rule with its numbers, which becomes the value's origin. `derived(...)` in the schema says the same rule
+without numbers, and a test holds that every field marked there is filled here.
+"""
+
+from dataclasses import dataclass
+
+from llmspec.catalog import Accelerator
+from llmspec.spec.schema import Spec
+from llmspec.spec.schema.run import LocalLaunch, TorchrunLaunch
+
+MICRO_BATCH_TOKENS = 16_384
+MAX_WARMUP_STEPS = 2000
+MAX_STEPS_BETWEEN = 1000
+FFN_MULTIPLE = 64
+# What stands in for a size that nothing determines; a rule then asks for it, so no project is ever built with it.
+UNDETERMINED_SIZE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A derived value and how it came about."""
+
+    value: object
+    rule: str
+
+
+def head_dim(spec: Spec) -> Derived:
+    """hidden_size / num_heads."""
+    hidden, heads = spec.architecture.hidden_size, spec.architecture.attention.num_heads
+    return Derived(max(1, hidden // heads), f"hidden_size {hidden} / num_heads {heads}")
+
+
+def ffn_hidden_size(spec: Spec) -> Derived:
+    """4 * hidden_size, or 8/3 * hidden_size rounded up to a multiple of 64 when gated."""
+    hidden = spec.architecture.hidden_size
+    if not spec.architecture.feed_forward.gated:
+        return Derived(4 * hidden, f"4 * hidden_size {hidden}")
+    rounded = -(-8 * hidden // (3 * FFN_MULTIPLE)) * FFN_MULTIPLE
+    return Derived(rounded, f"8/3 * hidden_size {hidden}, rounded up to a multiple of {FFN_MULTIPLE}")
+
+
+def tokenizer_vocab_size(spec: Spec) -> Derived:
+    """Of a pretrained tokenizer: the architecture's."""
+    if spec.architecture.vocab_size is None:
+        return Derived(UNDETERMINED_SIZE, "undetermined: neither architecture.vocab_size nor tokenizer.vocab_size is given")
+    return Derived(spec.architecture.vocab_size, f"architecture.vocab_size {spec.architecture.vocab_size}")
+
+
+def architecture_vocab_size(spec: Spec) -> Derived:
+    """The tokenizer's."""
+    size = spec.tokenizer.vocab_size
+    if size is None:
+        return Derived(UNDETERMINED_SIZE, "undetermined: neither architecture.vocab_size nor tokenizer.vocab_size is given")
+    return Derived(size, f"tokenizer.vocab_size {size}")
+
+
+def num_positions(spec: Spec) -> Derived:
+    """The training length."""
+    return Derived(spec.training.sequence_length, f"training.sequence_length {spec.training.sequence_length}")
+
+
+def micro_batch_size(spec: Spec) -> Derived:
+    """The largest divisor of the device's share of the batch with at most 16384 tokens."""
+    share = max(1, spec.training.global_batch_size // _world_size(spec))
+    length = spec.training.sequence_length
+    limit = max(1, min(share, MICRO_BATCH_TOKENS // length))
+    size = next(size for size in range(limit, 0, -1) if share % size == 0)
+    return Derived(size, f"the largest divisor of {share} sequences a device with at most {MICRO_BATCH_TOKENS} tokens of {length} each")
+
+
+def max_steps(spec: Spec) -> Derived:
+    """max_tokens / tokens of a step, rounded up."""
+    per_step = spec.training.global_batch_size * spec.training.sequence_length
+    if spec.training.max_tokens is None:
+        return Derived(1, "undetermined: neither max_steps nor max_tokens is given")
+    return Derived(-(-spec.training.max_tokens // per_step), f"max_tokens {spec.training.max_tokens} / {per_step} tokens a step, rounded up")
+
+
+def max_tokens(spec: Spec) -> Derived:
+    """Steps times the tokens of a step."""
+    per_step = spec.training.global_batch_size * spec.training.sequence_length
+    return Derived(spec.training.max_steps * per_step, f"max_steps {spec.training.max_steps} * {per_step} tokens a step")
+
+
+def compile_model(spec: Spec, accelerator: Accelerator | None) -> Derived:
+    """True on accelerators, false on a CPU."""
+    on_cpu = accelerator is not None and accelerator.is_cpu
+    return Derived(not on_cpu, "short runs on a CPU lose by it" if on_cpu else f"true on {spec.hardware.accelerator}")
+
+
+def precision(spec: Spec, accelerator: Accelerator | None) -> Derived:
+    """bf16 where the accelerator has it."""
+    has_it = accelerator is not None and accelerator.supports("bf16")
+    return Derived("bf16" if has_it else "fp32", f"{spec.hardware.accelerator} has {'' if has_it else 'no '}bf16")
+
+
+def warmup_steps(spec: Spec) -> Derived:
+    """1% of the run, at most 2000 steps."""
+    return Derived(min(MAX_WARMUP_STEPS, spec.training.max_steps // 100), f"1% of max_steps {spec.training.max_steps}, at most {MAX_WARMUP_STEPS}")
+
+
+def min_learning_rate(spec: Spec) -> Derived:
+    """A tenth of the peak, without the noise that binary fractions add to decimal ones."""
+    peak = spec.optimizer.learning_rate
+    return Derived(float(f"{peak / 10:.12g}"), f"learning_rate {peak:g} / 10")
+
+
+def every(spec: Spec) -> Derived:
+    """A tenth of the run, at most 1000 steps."""
+    steps = max(1, min(MAX_STEPS_BETWEEN, spec.training.max_steps // 10))
+    return Derived(steps, f"a tenth of max_steps {spec.training.max_steps}, at most {MAX_STEPS_BETWEEN}")
+
+
+def local_launch(spec: Spec) -> Derived:
+    """Emitted when no launcher is named."""
+    if spec.launch.torchrun is not None:
+        return Derived(None, "another launcher is named")
+    return Derived(LocalLaunch.model_construct(), "no launcher is named")
+
+
+def torchrun_launch(spec: Spec) -> Derived:
+    """Emitted when there are several machines and no launcher is named."""
+    if spec.launch.local is not None:
+        return Derived(None, "another launcher is named")
+    if spec.hardware.nodes == 1:
+        return Derived(None, "there is one machine")
+    return Derived(TorchrunLaunch.model_construct(), f"there are {spec.hardware.nodes} machines and no launcher is named")
+
+
+def _world_size(spec: Spec) -> int:
+    return spec.hardware.nodes * spec.hardware.accelerators_per_node

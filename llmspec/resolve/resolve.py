@@ -1,0 +1,115 @@
+"""Spec to Resolved: fill what was left out, and remember for every value who decided it. Adds and never rejects."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from llmspec.catalog import find_accelerator
+from llmspec.diagnostics import Bag, Span
+from llmspec.resolve import derive
+from llmspec.resolve.derive import Derived
+from llmspec.resolve.resolved import Origin, OriginKind, Resolved
+from llmspec.spec.compose import Composed
+from llmspec.spec.schema import Spec
+from llmspec.spec.source import Layer
+from llmspec.spec.tree import Node
+
+_KINDS = {Layer.SPEC: OriginKind.SPEC, Layer.PRESET: OriginKind.PRESET, Layer.OVERRIDE: OriginKind.OVERRIDE}
+
+
+def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
+    """Fill every derived field.
+
+    Args:
+        composed: The tree, which says where values were written.
+        spec: The validated spec.
+        bag: Part of every pass's signature; resolution has nothing to report.
+    """
+    accelerator = find_accelerator(spec.hardware.accelerator)
+    rules: dict[str, str] = {}
+    # A launcher that is named and one that is derived look alike afterwards, so both questions are asked of the spec as it was written.
+    launchers = {"launch.local": derive.local_launch(spec), "launch.torchrun": derive.torchrun_launch(spec)}
+    # In this order: later rules read what earlier ones filled.
+    steps: tuple[tuple[str, Callable[[Spec], Derived]], ...] = (
+        ("tokenizer.vocab_size", derive.tokenizer_vocab_size),
+        ("architecture.vocab_size", derive.architecture_vocab_size),
+        ("architecture.attention.head_dim", derive.head_dim),
+        ("architecture.feed_forward.ffn_hidden_size", derive.ffn_hidden_size),
+        ("architecture.position.num_positions", derive.num_positions),
+        ("training.micro_batch_size", derive.micro_batch_size),
+        ("training.max_steps", derive.max_steps),
+        ("training.max_tokens", derive.max_tokens),
+        ("training.compile", lambda spec: derive.compile_model(spec, accelerator)),
+        ("schedule.warmup_steps", derive.warmup_steps),
+        ("schedule.min_learning_rate", derive.min_learning_rate),
+        ("precision", lambda spec: derive.precision(spec, accelerator)),
+        ("checkpoint.every", derive.every),
+        ("evaluation.every", derive.every),
+        *((path, lambda _, found=found: found) for path, found in launchers.items()),
+    )
+    for path, rule in steps:
+        if _is_open(spec, path):
+            derived = rule(spec)
+            rules[path] = derived.rule
+            spec = _filled(spec, path.split("."), derived.value)
+    origins = dict(_origins(composed, spec, rules))
+    return Resolved(spec, origins, composed.root, composed.directory)
+
+
+def _is_open(spec: Spec, path: str) -> bool:
+    """Whether the spec's kind of section has the field, and nothing is said for it."""
+    section: Any = spec
+    *parents, name = path.split(".")
+    for parent in parents:
+        section = getattr(section, parent)
+    return name in type(section).model_fields and getattr(section, name) is None
+
+
+def _filled(section: Any, path: list[str], value: object) -> Any:
+    name, *rest = path
+    return section.model_copy(update={name: _filled(getattr(section, name), rest, value) if rest else value})
+
+
+def _origins(composed: Composed, spec: Spec, rules: dict[str, str]) -> Iterator[tuple[str, Origin]]:
+    """The origin of every section and every value, by path."""
+    commands = dict(enumerate_lines(composed.overrides))
+
+    def written(node: Node, span: Span) -> Origin:
+        layer = composed.layers[span.file]
+        if layer is Layer.SPEC:
+            text = f"{span.file}:{span.line}"
+        elif layer is Layer.PRESET:
+            text = span.file
+        else:
+            text = f"--set {commands.get(span.line, '')}".rstrip()
+        return Origin(_KINDS[layer], text, span)
+
+    def walk(value: object, node: Node | None, path: str) -> Iterator[tuple[str, Origin]]:
+        if node is not None and node.value is None:
+            node = None  # null is as if the field were absent
+        if path:
+            if path in rules:
+                yield path, Origin(OriginKind.DERIVED, f"derived: {rules[path]}")
+            elif node is not None:
+                yield path, written(node, node.place)
+            elif not isinstance(value, BaseModel):
+                yield path, Origin(OriginKind.DEFAULT, "default")
+        if isinstance(value, BaseModel):
+            for name in type(value).model_fields:
+                inner = node.mapping.get(name) if node is not None else None
+                yield from walk(getattr(value, name), inner, f"{path}.{name}" if path else name)
+        elif isinstance(value, tuple):
+            items = node.value if node is not None and isinstance(node.value, list) else []
+            for index, item in enumerate(value):
+                yield from walk(item, items[index] if index < len(items) else None, f"{path}[{index}]")
+
+    yield from walk(spec, composed.tree, "")
+
+
+def enumerate_lines(overrides: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """The overrides by the line at which each stands in their common text."""
+    line = 1
+    for text in overrides:
+        yield line, text
+        line += len(text.splitlines()) or 1
