@@ -41,13 +41,13 @@ test-slow: install  ## run the slow tests
 test-gpu: install  ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -q -m gpu
 
-lint: install  ## check style, types and the direction of imports
-	$(BIN)/ruff check -q
-	$(BIN)/ruff format -q --check
-	$(BIN)/ruff check -q --isolated --line-length 100 --select E,F,I,UP,B generated
-	$(BIN)/ruff format -q --check --isolated --line-length 100 generated
+# ruff reads the pyproject.toml of each project in generated/ for its files.
+lint: install  ## check style, spelling, types and the direction of imports
+	$(BIN)/ruff check -q . generated
+	$(BIN)/ruff format -q --check . generated
+	$(BIN)/codespell llmspec templates tests specs
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: install  ## sort imports and format the sources
 	$(BIN)/ruff check -q --fix-only --select I
