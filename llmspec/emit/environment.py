@@ -13,9 +13,14 @@ _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#&|~$]|^[-+=:]|(?<=^\d)[.)])")
 
 
 def python_literal(value: object) -> str:
-    """A Python literal for a plan value: text is quoted, so that it can never become code."""
+    """A Python literal for a plan value: text is quoted, so that it can never become code. Long numbers are grouped."""
+    if isinstance(value, tuple):
+        items = [python_literal(item) for item in value]
+        return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 100_000:
+        return f"{value:_}"
     if isinstance(value, float) and value.is_integer() and abs(value) >= 1e6:
-        return f"{value:.15g}" if "e" in f"{value:.15g}" else repr(value)
+        return f"{value:.6g}" if float(f"{value:.6g}") == value else repr(value)
     return repr(value)
 
 

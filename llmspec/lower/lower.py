@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from llmspec.estimate import Estimate
+from llmspec.estimate.device import describe_device
 from llmspec.lower.data import lower_data
 from llmspec.lower.launch import lower_launch
 from llmspec.lower.model import lower_model
@@ -29,7 +30,7 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
     spec = resolved.spec
     model = lower_model(resolved, network)
     data = lower_data(resolved, output_directory)
-    training = lower_training(resolved, estimate.flops_per_token, estimate.peak_flops)
+    training = lower_training(resolved, int(estimate.flops.per_token.value), describe_device(resolved).peak)
     launch = lower_launch(resolved)
     files = (
         EmittedFile("README.md", "project/README.md.jinja"),

@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a listing, padded so that the comments stand in a column."""
+    """A line of a listing; `text` is padded so that the comments stand in a column."""
 
     text: str
     comment: str
@@ -55,6 +55,7 @@ class Line:
 class ReadmePlan:
     """What the README says in numbers and names. All of it is text of ours."""
 
+    summary: str
     devices: str
     steps: tuple[Line, ...]
     arithmetic: tuple[Row, ...]
@@ -70,7 +71,8 @@ def lower_readme(resolved: Resolved, estimate: Estimate, files: Iterable[Emitted
     spec = resolved.spec
     paths = sorted(file.path for file in files)
     return ReadmePlan(
-        devices=devices(resolved),
+        summary=_summary(resolved, estimate),
+        devices=_devices(resolved),
         steps=_padded(_steps(resolved, paths)),
         arithmetic=_arithmetic(resolved),
         figures=_figures(estimate),
@@ -81,7 +83,15 @@ def lower_readme(resolved: Resolved, estimate: Estimate, files: Iterable[Emitted
     )
 
 
-def devices(resolved: Resolved) -> str:
+def _summary(resolved: Resolved, estimate: Estimate) -> str:
+    training = resolved.spec.training
+    return (
+        f"A decoder of {estimate.parameters.total.value:,.0f} parameters, trained for {training.max_steps:,} steps "
+        f"on {training.max_steps * resolved.tokens_per_step:,} tokens."
+    )
+
+
+def _devices(resolved: Resolved) -> str:
     """The hardware in a few words: `2 nodes with 8 x h100-sxm each`."""
     hardware = resolved.spec.hardware
     each = f"{hardware.accelerators_per_node} x {hardware.accelerator}"
@@ -125,7 +135,29 @@ def _arithmetic(resolved: Resolved) -> tuple[Row, ...]:
 
 
 def _figures(estimate: Estimate) -> tuple[Row, ...]:
-    return tuple(Row(name, value) for name, value in estimate.summary())
+    """The figures that a reader asks for first; what is not known is left out."""
+    memory, money, energy, carbon = estimate.memory, estimate.money, estimate.energy, estimate.carbon
+    rows = [
+        Row("parameters", f"{estimate.parameters.total.value:,.0f}"),
+        Row("peak memory of one device", f"{memory.peak.value:.1f} of {memory.capacity.value:.0f} GiB"),
+        Row("speed", f"{estimate.step_time.tokens_per_second.value:,.0f} tokens/s, {estimate.step_time.step.value:.3g} s a step"),
+        Row("model FLOPs utilisation", f"{estimate.step_time.mfu.value:.0%}"),
+        Row("wall-clock", _duration(estimate.wall_clock.total_hours.value)),
+    ]
+    if money.cost is not None:
+        rows.append(Row("money", f"{money.cost.value:,.2f} US dollars"))
+    if energy.kwh is not None:
+        rows.append(Row("energy", f"{energy.kwh.value:,.3g} kWh"))
+    if carbon.total is not None:
+        rows.append(Row("carbon", f"{carbon.total.value:,.3g} kg CO2e"))
+    rows.append(Row("final loss", f"about {estimate.loss.expected.value:.2f} nats a token"))
+    return tuple(rows)
+
+
+def _duration(hours: float) -> str:
+    if hours < 1.5:
+        return f"{hours * 60:.0f} minutes"
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def _tree(paths: list[str]) -> list[tuple[str, str]]:

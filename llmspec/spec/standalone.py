@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 
 from llmspec.spec.compose import Composed
+from llmspec.spec.schema import Spec
 from llmspec.spec.source import Layer
 from llmspec.spec.tree import Node, Scalar, parse_scalar
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*")
 _ESCAPES = {"\n": "\\n", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
 
 
@@ -21,7 +22,9 @@ def standalone_text(composed: Composed) -> str:
     if not extends and not composed.overrides:
         text = re.sub(r"\r\n?", "\n", composed.source.text)
         return text if text.endswith("\n") else f"{text}\n"
-    return "\n".join([*_block(composed.tree, 0), ""])
+    fields = list(Spec.model_fields)
+    ordered = sorted(composed.tree.mapping.items(), key=lambda entry: fields.index(entry[0]))
+    return "\n".join([*_block(Node(dict(ordered), composed.tree.span), 0), ""])
 
 
 def scalar_text(value: Scalar) -> str:

@@ -1,0 +1,239 @@
+"""No field is accepted that nothing reads: each one, changed, changes the emitted files or the estimate."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from llmspec.cli.estimate_text import estimate_json
+from llmspec.cli.fields import all_fields
+from llmspec.compile import render
+from tests.emit.conftest import SMALL, Compiler, changed
+
+# Fields with one legal value today; they keep the place of what later versions build.
+SINGLE_VALUE = {
+    "llmspec",
+    "architecture.kind",
+    "objectives",
+    "objectives.kind",
+    "optimizer.kind",
+    "parallelism.engine",
+    "parallelism.data",
+    "parallelism.tensor",
+    "parallelism.pipeline",
+    "parallelism.context",
+    "parallelism.expert",
+    "checkpoint.asynchronous",
+}
+# Sections: their fields are what is read.
+SECTIONS = {
+    "architecture",
+    "tokenizer",
+    "data",
+    "data.sources",
+    "data.packing",
+    "training",
+    "optimizer",
+    "schedule",
+    "parallelism",
+    "hardware",
+    "checkpoint",
+    "evaluation",
+    "logging",
+    "generation",
+    "launch",
+    "architecture.attention",
+    "architecture.feed_forward",
+    "architecture.norm",
+    "architecture.position",
+    "architecture.position.scaling",
+    "architecture.initialization",
+}
+A, P = "architecture.", "architecture.position"
+JSONL = {"data.sources": [{"name": "a", "kind": "jsonl", "path": "a.jsonl"}, {"name": "b", "kind": "jsonl", "path": "b.jsonl"}]}
+BOTH_WEIGHTS = {f"data.sources.{index}.weight": 1.0 for index in range(2)}
+PRETRAINED = {"architecture.vocab_size": 1024, "tokenizer": {"kind": "pretrained", "path": "tokenizer.json", "vocab_size": 1000}}
+YARN = {P: {"kind": "rope", "scaling": {"kind": "yarn", "factor": 2.0, "original_sequence_length": 32}}}
+LLAMA3 = {P: {"kind": "rope", "scaling": {"kind": "llama3", "factor": 2.0, "original_sequence_length": 32}}}
+WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
+
+
+def scaled(kind: str, factor: float) -> dict[str, Any]:
+    more = {"original_sequence_length": 32} if kind in ("yarn", "llama3") else {}
+    return {"kind": "rope", "scaling": {"kind": kind, "factor": factor, **more}}
+
+
+# Path, what is changed beforehand so that the field counts, and the change.
+CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
+    ("name", {}, {"name": "other"}),
+    ("description", {}, {"description": "What it is for."}),
+    ("preset", {"architecture": {}, "preset": "gpt2"}, {"preset": "gpt2-medium"}),
+    ("seed", {}, {"seed": 7}),
+    ("architecture.preset", {"architecture": {"preset": "gpt2"}}, {"architecture.preset": "gpt2-medium"}),
+    ("architecture.vocab_size", {}, {A + "vocab_size": 640}),
+    ("architecture.hidden_size", {}, {A + "hidden_size": 128}),
+    ("architecture.num_layers", {}, {A + "num_layers": 3}),
+    ("architecture.attention.kind", {}, {A + "attention": {"kind": "mha", "num_heads": 4}}),
+    ("architecture.attention.kind", {}, {A + "attention": {"kind": "mqa", "num_heads": 4}}),
+    ("architecture.attention.num_heads", {}, {A + "attention.num_heads": 8}),
+    ("architecture.attention.num_kv_heads", {}, {A + "attention.num_kv_heads": 1}),
+    ("architecture.attention.head_dim", {}, {A + "attention.head_dim": 32}),
+    ("architecture.attention.qkv_bias", {}, {A + "attention.qkv_bias": True}),
+    ("architecture.attention.output_bias", {}, {A + "attention.output_bias": True}),
+    ("architecture.attention.qk_norm", {}, {A + "attention.qk_norm": "per_head"}),
+    ("architecture.attention.qk_norm", {A + "attention.qk_norm": "per_head"}, {A + "attention.qk_norm": "all_heads"}),
+    ("architecture.attention.window", {}, {A + "attention.window": 32}),
+    ("architecture.attention.window", {A + "attention.window": 32}, {A + "attention.window": [32, "full"]}),
+    ("architecture.attention.logit_softcap", {}, {A + "attention.logit_softcap": 50.0}),
+    ("architecture.attention.logit_softcap", {A + "attention.logit_softcap": 50.0}, {A + "attention.logit_softcap": 30.0}),
+    ("architecture.attention.dropout", {}, {A + "attention.dropout": 0.1}),
+    ("architecture.feed_forward.kind", {}, {A + "feed_forward": {"kind": "geglu"}}),
+    ("architecture.feed_forward.kind", {A + "feed_forward": {"kind": "gelu"}}, {A + "feed_forward.kind": "relu"}),
+    ("architecture.feed_forward.kind", {A + "feed_forward": {"kind": "relu"}}, {A + "feed_forward.kind": "relu_squared"}),
+    ("architecture.feed_forward.ffn_hidden_size", {}, {A + "feed_forward": {"kind": "swiglu", "ffn_hidden_size": 128}}),
+    ("architecture.feed_forward.bias", {}, {A + "feed_forward": {"kind": "swiglu", "bias": True}}),
+    ("architecture.feed_forward.approximate", {A + "feed_forward": {"kind": "gelu"}}, {A + "feed_forward.approximate": "tanh"}),
+    ("architecture.feed_forward.approximate", {A + "feed_forward": {"kind": "geglu"}}, {A + "feed_forward.approximate": "tanh"}),
+    ("architecture.norm.kind", {}, {A + "norm": {"kind": "layernorm"}}),
+    ("architecture.norm.bias", {A + "norm": {"kind": "layernorm"}}, {A + "norm.bias": False}),
+    *[("architecture.norm.placement", {}, {A + "norm": {"kind": "rmsnorm", "placement": p}}) for p in ("post", "sandwich", "reordered")],
+    ("architecture.norm.eps", {}, {A + "norm": {"kind": "rmsnorm", "eps": 1e-6}}),
+    *[("architecture.position.kind", {}, {P: {"kind": kind}}) for kind in ("learned", "sinusoidal", "alibi", "none")],
+    ("architecture.position.theta", {}, {P: {"kind": "rope", "theta": 500_000}}),
+    *[("architecture.position.scaling.kind", {}, {P: scaled(kind, 2.0)}) for kind in ("linear", "ntk", "yarn", "llama3")],
+    *[
+        ("architecture.position.scaling.factor", {P: scaled(kind, 2.0)}, {P: scaled(kind, 4.0)})
+        for kind in ("linear", "ntk", "yarn", "llama3")
+    ],
+    ("architecture.position.scaling.original_sequence_length", YARN, {P + ".scaling.original_sequence_length": 16}),
+    ("architecture.position.scaling.original_sequence_length", LLAMA3, {P + ".scaling.original_sequence_length": 16}),
+    ("architecture.position.scaling.beta_fast", YARN, {P + ".scaling.beta_fast": 16.0}),
+    ("architecture.position.scaling.beta_slow", YARN, {P + ".scaling.beta_slow": 2.0}),
+    ("architecture.position.scaling.low_frequency_factor", LLAMA3, {P + ".scaling.low_frequency_factor": 2.0}),
+    ("architecture.position.scaling.high_frequency_factor", LLAMA3, {P + ".scaling.high_frequency_factor": 8.0}),
+    ("architecture.position.num_positions", {P: {"kind": "learned"}}, {P + ".num_positions": 128}),
+    ("architecture.position.num_positions", {P: {"kind": "sinusoidal"}}, {P + ".num_positions": 128}),
+    ("architecture.parallel_residual", {}, {A + "parallel_residual": True}),
+    ("architecture.tie_embeddings", {}, {A + "tie_embeddings": True}),
+    ("architecture.dropout", {}, {A + "dropout": 0.1}),
+    ("architecture.logit_softcap", {}, {A + "logit_softcap": 30.0}),
+    ("architecture.initialization.kind", {}, {A + "initialization": {"kind": "truncated_normal"}}),
+    ("architecture.initialization.std", {}, {A + "initialization": {"std": 0.01}}),
+    ("architecture.initialization.depth_scaled", {}, {A + "initialization": {"depth_scaled": False}}),
+    ("tokenizer.kind", {}, {"tokenizer.kind": "unigram"}),
+    ("tokenizer.kind", {}, {"tokenizer": {"kind": "byte"}}),
+    ("tokenizer.kind", {}, {"tokenizer.kind": "char"}),
+    ("tokenizer.kind", {"architecture.vocab_size": 1024}, {"tokenizer": PRETRAINED["tokenizer"]}),
+    ("tokenizer.add_bos", {}, {"tokenizer.add_bos": True}),
+    ("tokenizer.add_eos", {"tokenizer.add_bos": True}, {"tokenizer.add_eos": False}),
+    ("tokenizer.vocab_size", {}, {"tokenizer.vocab_size": 600}),
+    ("tokenizer.vocab_size", {"tokenizer": {"kind": "char", "vocab_size": 100}}, {"tokenizer.vocab_size": 120}),
+    ("tokenizer.vocab_size", PRETRAINED, {"tokenizer.vocab_size": 900}),
+    ("tokenizer.byte_fallback", {}, {"tokenizer.byte_fallback": False}),
+    ("tokenizer.character_coverage", {}, {"tokenizer.character_coverage": 0.99}),
+    ("tokenizer.normalization", {}, {"tokenizer.normalization": "nfkc"}),
+    ("tokenizer.split_digits", {}, {"tokenizer.split_digits": False}),
+    ("tokenizer.max_training_bytes", {}, {"tokenizer.max_training_bytes": "10M"}),
+    ("tokenizer.path", PRETRAINED, {"tokenizer.path": "other.json"}),
+    ("tokenizer.bos_token", {**PRETRAINED, "tokenizer.add_bos": True, "tokenizer.bos_token": "<s>"}, {"tokenizer.bos_token": "<b>"}),
+    ("tokenizer.eos_token", {**PRETRAINED, "tokenizer.eos_token": "</s>"}, {"tokenizer.eos_token": "<e>"}),
+    ("data.sources.kind", JSONL, {"data.sources.0.kind": "parquet"}),
+    ("data.sources.kind", JSONL, {"data.sources.0.kind": "text"}),
+    ("data.sources.kind", JSONL, {"data.sources.0": {"name": "a", "kind": "python_stdlib"}}),
+    ("data.sources.name", {}, {"data.sources.0.name": "other"}),
+    ("data.sources.weight", {**JSONL, **BOTH_WEIGHTS}, {"data.sources.0.weight": 3.0}),
+    ("data.sources.path", JSONL, {"data.sources.0.path": ["c.jsonl", "d/*.jsonl.gz"]}),
+    ("data.sources.document", {"data.sources.0": {"name": "a", "kind": "text", "path": "a.txt"}}, {"data.sources.0.document": "line"}),
+    ("data.sources.document", {"data.sources.0": {"name": "a", "kind": "text", "path": "a.txt"}}, {"data.sources.0.document": "paragraph"}),
+    ("data.sources.text_field", JSONL, {"data.sources.0.text_field": "content"}),
+    (
+        "data.sources.text_field",
+        {"data.sources.0": {"name": "a", "kind": "parquet", "path": "a.parquet"}},
+        {"data.sources.0.text_field": "content"},
+    ),
+    ("data.validation_fraction", {}, {"data.validation_fraction": 0.05}),
+    ("data.validation_fraction", {}, {"data.validation_fraction": 0.0}),
+    ("data.packing.document_mask", {}, {"data.packing": {"document_mask": False}}),
+    ("objectives.z_loss", {}, {"objectives": [{"kind": "causal_lm", "z_loss": 1e-4}]}),
+    ("training.sequence_length", {}, {"training.sequence_length": 128}),
+    ("training.global_batch_size", {}, {"training.global_batch_size": 16}),
+    ("training.micro_batch_size", {}, {"training.micro_batch_size": 4}),
+    ("training.max_steps", {}, {"training.max_steps": 200}),
+    ("training.max_tokens", {"training.max_steps": None, "training.max_tokens": 51_200}, {"training.max_tokens": 102_400}),
+    ("training.max_duration", {}, {"training.max_duration": "1h"}),
+    ("training.max_grad_norm", {}, {"training.max_grad_norm": 0.5}),
+    ("training.max_grad_norm", {}, {"training.max_grad_norm": "none"}),
+    ("training.compile", {}, {"training.compile": True}),
+    ("optimizer.learning_rate", {}, {"optimizer.learning_rate": 2e-3}),
+    ("optimizer.beta1", {}, {"optimizer.beta1": 0.8}),
+    ("optimizer.beta2", {}, {"optimizer.beta2": 0.99}),
+    ("optimizer.adam_eps", {}, {"optimizer.adam_eps": 1e-6}),
+    ("optimizer.weight_decay", {}, {"optimizer.weight_decay": 0.01}),
+    ("optimizer.decay_embeddings", {}, {"optimizer.decay_embeddings": False}),
+    *[("schedule.kind", {}, {"schedule": {"kind": kind}}) for kind in ("constant", "linear", "wsd")],
+    *[
+        ("schedule.warmup_steps", {"schedule": {"kind": kind}}, {"schedule.warmup_steps": 7})
+        for kind in ("constant", "linear", "cosine", "wsd")
+    ],
+    *[
+        ("schedule.min_learning_rate", {"schedule": {"kind": kind}}, {"schedule.min_learning_rate": 2e-6})
+        for kind in ("linear", "cosine", "wsd")
+    ],
+    ("schedule.decay_fraction", WSD, {"schedule.decay_fraction": 0.3}),
+    ("schedule.decay_shape", WSD, {"schedule.decay_shape": "cosine"}),
+    ("schedule.decay_shape", WSD, {"schedule.decay_shape": "one_minus_sqrt"}),
+    ("precision", {}, {"precision": "fp32"}),
+    ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "selective"}}),
+    ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "full"}}),
+    ("hardware.accelerator", {}, {"hardware.accelerator": "h100-sxm"}),
+    ("hardware.nodes", {}, {"hardware.nodes": 2}),
+    ("hardware.accelerators_per_node", {}, {"hardware.accelerators_per_node": 2}),
+    ("hardware.region", {}, {"hardware.region": "france"}),
+    ("hardware.price", {"hardware.accelerator": "h100-sxm"}, {"hardware.price": "spot"}),
+    ("hardware.price", {}, {"hardware.price": 1.5}),
+    ("checkpoint.every", {}, {"checkpoint": {"every": 7}}),
+    ("checkpoint.keep", {}, {"checkpoint": {"keep": 7}}),
+    ("evaluation.every", {}, {"evaluation": {"every": 7}}),
+    ("evaluation.metrics", {}, {"evaluation": {"metrics": ["perplexity"]}}),
+    ("evaluation.metrics", {}, {"evaluation": {"metrics": ["bits_per_byte"]}}),
+    ("evaluation.max_tokens", {}, {"evaluation": {"max_tokens": 4096}}),
+    ("logging.every", {}, {"logging": {"every": 7}}),
+    ("logging.tensorboard", {}, {"logging": {"tensorboard": True}}),
+    ("generation.prompts", {}, {"generation": {"prompts": ["def "]}}),
+    ("generation.max_new_tokens", {}, {"generation": {"max_new_tokens": 7}}),
+    ("generation.temperature", {}, {"generation": {"temperature": 0.5}}),
+    ("generation.top_k", {}, {"generation": {"top_k": 40}}),
+    ("generation.top_p", {}, {"generation": {"top_p": 0.9}}),
+    ("launch.local", {"launch": {"torchrun": {}}}, {"launch.local": {}}),
+    ("launch.torchrun", {"launch": {"local": {}}}, {"launch.torchrun": {}}),
+    ("launch.torchrun.port", {"launch": {"torchrun": {}}}, {"launch.torchrun.port": 29_501}),
+]
+
+
+def outcome(compiler: Compiler, spec: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """All that a user gets of a spec, but for the copies of the spec itself."""
+    analysis = compiler.analyze(spec)
+    project = render(analysis, compiler.directory / "project")
+    return {path: file for path, file in project.items() if not path.startswith("spec.")}, estimate_json(analysis.estimate)
+
+
+@pytest.mark.parametrize(("path", "before", "change"), CASES, ids=[f"{path}-{index}" for index, (path, _, _) in enumerate(CASES)])
+def test_field_is_read(path: str, before: Mapping[str, Any], change: Mapping[str, Any], compiler: Compiler) -> None:
+    base = changed(SMALL, before)
+    assert outcome(compiler, base) != outcome(compiler, changed(base, change))
+
+
+def test_extends_is_read(compiler: Compiler) -> None:
+    (compiler.directory / "wider.yaml").write_text("architecture: {hidden_size: 128}")
+    spec = changed(SMALL, {})
+    del spec["architecture"]["hidden_size"]
+    narrow = outcome(compiler, changed(spec, {"architecture.hidden_size": 64}))
+    assert outcome(compiler, changed(spec, {"extends": "wider.yaml"})) != narrow
+
+
+def test_every_field_has_a_case() -> None:
+    """A new field of the language needs a line above."""
+    known = {field.path for field in all_fields()}
+    tested = {path for path, _, _ in CASES} | {"extends"}
+    assert tested <= known
+    assert known - tested == SINGLE_VALUE | SECTIONS
