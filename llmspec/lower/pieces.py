@@ -4,13 +4,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigInstance:
+    """An instance of an emitted config class. Its literal is the call that makes it."""
+
+    class_name: str
+    arguments: tuple[tuple[str, object], ...]
+
+    def __repr__(self) -> str:
+        return f"{self.class_name}({', '.join(f'{name}={value!r}' for name, value in self.arguments)})"
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigField:
-    """One line of the emitted config.py: `name: type = value  # comment`. `value` is any literal (None, bool, number, str, tuple)."""
+    """One line of the emitted config.py: `name: type = value  # comment`.
+
+    `value` is any literal: None, bool, number, str, ConfigInstance or a tuple of these. A `required` field has no default: whoever
+    makes an instance of its class gives the value.
+    """
 
     name: str
     type: str
     value: object
     comment: str
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

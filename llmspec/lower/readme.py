@@ -145,7 +145,7 @@ def _figures(estimate: Estimate) -> tuple[Row, ...]:
         Row("wall-clock", _duration(estimate.wall_clock.total_hours.value)),
     ]
     if money.cost is not None:
-        rows.append(Row("money", f"{money.cost.value:,.2f} US dollars"))
+        rows.append(Row("money", f"{money.cost.value:,.{0 if money.cost.value >= 10 else 3}f} US dollars"))
     if energy.kwh is not None:
         rows.append(Row("energy", f"{energy.kwh.value:,.3g} kWh"))
     if carbon.total is not None:
