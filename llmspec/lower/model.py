@@ -58,6 +58,7 @@ class ModelPlan:
     mask_component: str | None
     mask_always: bool
     flex: bool
+    split_documents: bool
     score_functions: bool
     window: bool
     window_pattern: bool
@@ -104,6 +105,11 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
     accelerator = find_accelerator(spec.hardware.accelerator)
     # FlexAttention has neither dropout nor, on a CPU, a backward pass.
     flex = masked and not attention.dropout and accelerator is not None and accelerator.device_type == "cuda"
+    # A CPU is fastest with one call for each document, as long as nothing is traced: their lengths differ from batch to batch.
+    split_documents = masked and not (flex or softcap or alibi or windows != {None} or spec.training.compile)
+    split_documents = split_documents and (accelerator is None or accelerator.device_type == "cpu")
+    mask = "flex" if flex else "documents" if split_documents else "dense"
+    attend = "softcap" if softcap else "documents" if split_documents else "masked" if masked else "causal"
     rope = position if isinstance(position, Rope) else None
     scaling = rope.scaling.kind if rope is not None and rope.scaling is not None else None
     feed_forward, norm = architecture.feed_forward, architecture.norm
@@ -115,10 +121,11 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
         qk_norm="per_head" if attention.qk_norm is True else attention.qk_norm or None,
         attention_softcap=softcap,
         attention_dropout=attention.dropout > 0,
-        attend_component=f"components/attention/attend_{'softcap' if softcap else 'masked' if masked else 'causal'}.py.jinja",
-        mask_component=f"components/attention/mask_{'flex' if flex else 'dense'}.py.jinja" if masked else None,
+        attend_component=f"components/attention/attend_{attend}.py.jinja",
+        mask_component=f"components/attention/mask_{mask}.py.jinja" if masked else None,
         mask_always=softcap or alibi,
         flex=flex,
+        split_documents=split_documents,
         score_functions=flex and (softcap or alibi),
         window=windows != {None},
         window_pattern=len(windows) > 1,
