@@ -17,7 +17,7 @@ class Code:
 
     code: str
     name: str
-    page: str
+    text: str
     since: str = "0.1"
 
 
@@ -573,7 +573,7 @@ _page(
 # Bugs of ours ----------------------------------------------------------------------------------------------------------------------
 
 _page(
-    "LS901",
+    "LS900",
     "internal-error",
     "llmspec itself did what it should.",
     "This is a bug of ours, not of the spec. Nothing was written. The report that is asked for helps to mend it.",

@@ -75,7 +75,9 @@ def max_steps(spec: Spec) -> Derived:
     per_step = spec.training.global_batch_size * spec.training.sequence_length
     if spec.training.max_tokens is None:
         return Derived(1, "undetermined: neither max_steps nor max_tokens is given")
-    return Derived(-(-spec.training.max_tokens // per_step), f"max_tokens {spec.training.max_tokens} / {per_step} tokens a step, rounded up")
+    return Derived(
+        -(-spec.training.max_tokens // per_step), f"max_tokens {spec.training.max_tokens} / {per_step} tokens a step, rounded up"
+    )
 
 
 def max_tokens(spec: Spec) -> Derived:
@@ -98,7 +100,9 @@ def precision(spec: Spec, accelerator: Accelerator | None) -> Derived:
 
 def warmup_steps(spec: Spec) -> Derived:
     """1% of the run, at most 2000 steps."""
-    return Derived(min(MAX_WARMUP_STEPS, spec.training.max_steps // 100), f"1% of max_steps {spec.training.max_steps}, at most {MAX_WARMUP_STEPS}")
+    return Derived(
+        min(MAX_WARMUP_STEPS, spec.training.max_steps // 100), f"1% of max_steps {spec.training.max_steps}, at most {MAX_WARMUP_STEPS}"
+    )
 
 
 def min_learning_rate(spec: Spec) -> Derived:

@@ -75,5 +75,3 @@ def _relative(origin: Origin, root: str) -> str:
     file = origin.span.file.replace("\\", "/")
     name = posixpath.relpath(file, posixpath.dirname(root.replace("\\", "/")) or ".")
     return f"{' '.join(name.split())}:{origin.span.line}"
-
-

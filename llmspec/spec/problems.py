@@ -23,7 +23,9 @@ from llmspec.spec.tree import Node
 
 _INDEX = re.compile(r"\[\d+\]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_RANGE_ERRORS = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal", "string_too_long", "too_long", "too_short"})
+_RANGE_ERRORS = frozenset(
+    {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "string_too_long", "too_long", "too_short"}
+)
 _OUTRIGHT_ERRORS = _RANGE_ERRORS | {"finite_number", "string_too_short", "string_pattern_mismatch"}
 
 
@@ -259,18 +261,24 @@ def _unknown_field(place: _Place) -> Diagnostic:
         else:
             advice = f"write `{ours}` under `{where}`" if where else f"write `{ours}` at the top of the spec"
         notes = (alias.note,) if alias.note else ()
-        return problem("LS107", f"llmspec calls `{name}` `{alias.path if where and not section else ours}`", place.key_span, help=(advice, *notes))
+        return problem(
+            "LS107", f"llmspec calls `{name}` `{alias.path if where and not section else ours}`", place.key_span, help=(advice, *notes)
+        )
     around = f"{_shown(section)} with `kind: {place.kind}`" if place.kind is not None else _shown(section)
     message = f"`{_value_text(name)}` is not a field of {around}"
     own = annotations(place.section)
-    siblings = sorted({field.kind for field in fields() if field.path == f"{plain_section}.{name}" and field.kind is not None and place.kind is not None})
+    siblings = sorted(
+        {field.kind for field in fields() if field.path == f"{plain_section}.{name}" and field.kind is not None and place.kind is not None}
+    )
     if siblings:
         return problem("LS101", message, place.key_span, help=(f"it belongs to {choice([f'kind: {kind}' for kind in siblings])}",))
     near = nearest(name, own)
     elsewhere = list(dict.fromkeys(field.path.replace("[]", "") for field in fields() if field.name == name and name != "kind"))
     if elsewhere and len(elsewhere) <= 4:
         parents = [path.rpartition(".")[0] for path in elsewhere]
-        belongs = f"`{name}` belongs under {choice(parents)}" if all(parents) else f"`{name}` belongs at the top of the spec, not in a section"
+        belongs = (
+            f"`{name}` belongs under {choice(parents)}" if all(parents) else f"`{name}` belongs at the top of the spec, not in a section"
+        )
         return problem("LS101", message, place.key_span, help=(belongs,))
     if near:
         return problem("LS101", message, place.key_span, help=(f"did you mean {choice(near)}?",))
@@ -288,6 +296,8 @@ def _meant(place: _Place) -> list[str]:
     alias = find_alias(place.path)
     if alias is not None:
         return [alias.path] if "[" not in place.path else [f"{place.section_path}.{alias.path.rpartition('.')[2]}"]
+    if any(field.name == place.name for field in fields()):
+        return []  # a field of another section or kind, and no slip
     near = nearest(place.name, annotations(place.section), limit=1)
     return [f"{place.section_path}.{name}" if place.section_path else name for name in near]
 
@@ -353,7 +363,9 @@ def _outright(place: _Place, error: Any) -> Diagnostic:
     if kind in ("too_short", "too_long"):
         length = len(value) if isinstance(value, list) else 0
         limit, bound = (context["min_length"], "at least") if kind == "too_short" else (context["max_length"], "at most")
-        return problem("LS104", f"`{name}` should have {bound} {number(limit)} item{'' if limit == 1 else 's'}", place.span, label=f"this has {length}")
+        return problem(
+            "LS104", f"`{name}` should have {bound} {number(limit)} item{'' if limit == 1 else 's'}", place.span, label=f"this has {length}"
+        )
     allowed = bounds(place.shape.annotation) if place.shape is not None else ""
     phrases = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
     broken = f"{phrases[kind]} {number(next(iter(context.values())))}"

@@ -87,7 +87,9 @@ def shape_of(annotation: Any) -> Shape:
 
 def choices(annotation: Any) -> list[object]:
     """The fixed values that a type allows."""
-    return [value for member in members(annotation) if typing.get_origin(strip(member)) is Literal for value in typing.get_args(strip(member))]
+    return [
+        value for member in members(annotation) if typing.get_origin(strip(member)) is Literal for value in typing.get_args(strip(member))
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,12 @@ from llmspec.spec.tree import Node, parse_yaml
 
 MAX_BYTES = 1_000_000
 
-_BYTE_ORDER_MARKS = ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -153,7 +158,11 @@ def parse(source: Source, bag: Bag) -> Node:
     node = parse_yaml(source.file, source.text, bag)
     if node is None or (node.value is None and node.implicit):
         hints = ("start with `llmspec: 1` and `name: my-run`, or let `llmspec init` write one",) if source.layer is Layer.SPEC else ()
-        bag.add(problem("LS007", "the file is empty" if not source.text.strip() else "the file holds only comments", _start(source.file), help=hints))
+        bag.add(
+            problem(
+                "LS007", "the file is empty" if not source.text.strip() else "the file holds only comments", _start(source.file), help=hints
+            )
+        )
         raise CompilationError(bag)
     if not isinstance(node.value, dict):
         found = "a list" if isinstance(node.value, list) else "a single value"
@@ -168,7 +177,7 @@ def _refuse_unprintable(source: Source, bag: Bag) -> None:
     if match is not None:
         message = f"the control character U+{ord(match[0]):04X} stands here"
         span = _position(source.file, source.text[: match.start()])
-        bag.add(problem("LS008", message, span, help=("remove it; in quotes it can be written as an escape such as \"\\t\"",)))
+        bag.add(problem("LS008", message, span, help=('remove it; in quotes it can be written as an escape such as "\\t"',)))
         raise CompilationError(bag)
 
 

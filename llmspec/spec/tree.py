@@ -220,7 +220,9 @@ class _Builder:
 
     def unknown_tag(self, tag: str, span: Span) -> CompilationError:
         shown = tag.replace(_TAG_PREFIX, "!!")
-        return self.fail("LS015", f"the tag `{shown}` has no meaning in a spec", span, "remove the tag; llmspec reads plain YAML values only")
+        return self.fail(
+            "LS015", f"the tag `{shown}` has no meaning in a spec", span, "remove the tag; llmspec reads plain YAML values only"
+        )
 
     def sequence(self, event: Any, depth: int) -> Node:
         items: list[Node] = []

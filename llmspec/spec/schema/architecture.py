@@ -319,9 +319,9 @@ class DecoderArchitecture(Section):
     norm: Annotated[LayerNorm | RmsNorm, Field(discriminator="kind")] = section(kind="rmsnorm")
     """Normalisation and its placement. Default: rmsnorm before each sublayer."""
 
-    position: Annotated[
-        Rope | LearnedPosition | SinusoidalPosition | Alibi | NoPosition, Field(discriminator="kind")
-    ] = section(kind="rope")
+    position: Annotated[Rope | LearnedPosition | SinusoidalPosition | Alibi | NoPosition, Field(discriminator="kind")] = section(
+        kind="rope"
+    )
     """How the model knows the order of tokens. Default: rope with theta 10000."""
 
     parallel_residual: bool = False
@@ -339,5 +339,3 @@ class DecoderArchitecture(Section):
 
     initialization: Initialization = section()
     """How weights start. Default: normal, std 0.02, depth-scaled outputs."""
-
-

@@ -46,7 +46,9 @@ class Spec(Section):
     data: Data
     """Where the text comes from and how it is packed."""
 
-    objectives: Annotated[tuple[Annotated[CausalLm, Field(discriminator="kind")], ...], Field(min_length=1, max_length=1)] = Field(default=({"kind": "causal_lm"},), validate_default=True)
+    objectives: Annotated[tuple[Annotated[CausalLm, Field(discriminator="kind")], ...], Field(min_length=1, max_length=1)] = Field(
+        default=({"kind": "causal_lm"},), validate_default=True
+    )
     """What the model learns to do. Default: [{kind: causal_lm}]."""
 
     training: Training

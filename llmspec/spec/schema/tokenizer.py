@@ -94,6 +94,4 @@ class PretrainedTokenizer(Tokenizer):
     """Text of the end-of-text token, needed with add_eos for a `tokenizer.json`. Default: null, the file's own."""
 
 
-AnyTokenizer = Annotated[
-    BpeTokenizer | UnigramTokenizer | ByteTokenizer | CharTokenizer | PretrainedTokenizer, Field(discriminator="kind")
-]
+AnyTokenizer = Annotated[BpeTokenizer | UnigramTokenizer | ByteTokenizer | CharTokenizer | PretrainedTokenizer, Field(discriminator="kind")]
