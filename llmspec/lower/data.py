@@ -53,6 +53,7 @@ class DataPlan:
         num_special: How many ids the char tokenizer keeps for the unknown character and the special tokens.
         last_special_id: The last of them.
         lossless: Whether any text comes back from its tokens unchanged.
+        normalizes: Whether the tokenizer folds variants of characters.
         source_classes: The emitted config classes of the sources, such as `JsonlSource`.
         path_source_classes: Those of them that have paths.
         whole_source_classes: Where some files can be cut, those whose files cannot.
@@ -74,6 +75,7 @@ class DataPlan:
     last_special_id: int
     byte_fallback: bool
     lossless: bool
+    normalizes: bool
     source_classes: tuple[str, ...]
     path_source_classes: tuple[str, ...]
     whole_source_classes: tuple[str, ...]
@@ -133,6 +135,7 @@ def lower_data(resolved: Resolved, output_directory: Path) -> DataPlan:
         last_special_id=tokenizer.add_bos + tokenizer.add_eos,
         byte_fallback=isinstance(tokenizer, BpeTokenizer | UnigramTokenizer) and tokenizer.byte_fallback,
         lossless=_is_lossless(tokenizer),
+        normalizes=isinstance(tokenizer, BpeTokenizer | UnigramTokenizer) and tokenizer.normalization != "identity",
         source_classes=classes,
         path_source_classes=tuple(name for name in classes if name != "PythonStdlibSource"),
         whole_source_classes=tuple(name for name in classes if name in ("FileSource", "PythonStdlibSource")),
