@@ -72,7 +72,9 @@ def outer_kept(resolved: Resolved, *, processor: bool) -> tuple[Kept, ...]:
     spec = resolved.spec
     architecture, size = spec.architecture, compute_bytes(spec)
     hidden = architecture.hidden_size
-    kept = [Kept("token ids and positions", Component.EMBEDDING, 2 * INTEGER)]
+    kept = [Kept("token ids and targets", Component.EMBEDDING, 2 * INTEGER)]
+    if architecture.dropout:
+        kept.append(Kept("embedding dropout", Component.EMBEDDING, hidden * (FLOAT if processor else 1)))
     if architecture.position.kind == "rope":
         # The tables are the batch's where each document starts its own positions, else one sequence's.
         sequences = 1 if spec.data.packing.document_mask else spec.training.micro_batch_size
@@ -85,16 +87,33 @@ def outer_kept(resolved: Resolved, *, processor: bool) -> tuple[Kept, ...]:
     return tuple(kept)
 
 
-def dense_mask(resolved: Resolved, layer: int, *, processor: bool) -> bool:
-    """Whether a layer's attention is given a mask of all pairs and not the kernel's own causal one or a block mask."""
+def dense_attention(resolved: Resolved, layer: int, *, processor: bool) -> bool:
+    """Whether a layer's attention is given a mask of all pairs, and not the kernel's own causal one or a block mask."""
     spec = resolved.spec
     window = resolved.layer_window(layer)
     wanted = (
         spec.data.packing.document_mask
         or (window is not None and window < spec.training.sequence_length)
         or spec.architecture.position.kind == "alibi"
+        or spec.architecture.attention.logit_softcap is not None
     )
     return wanted and (processor or spec.architecture.attention.dropout > 0)
+
+
+def shared_mask_bytes(resolved: Resolved, *, processor: bool) -> int:
+    """Masks of all pairs that are kept once for all layers with the same window: fp32 slopes, or the truths that a cap masks with.
+
+    Other masks are turned into numbers by each call, which are counted with the layer.
+    """
+    spec = resolved.spec
+    layers = range(spec.architecture.num_layers)
+    windows = {resolved.layer_window(layer) for layer in layers if dense_attention(resolved, layer, processor=processor)}
+    alibi, capped = spec.architecture.position.kind == "alibi", spec.architecture.attention.logit_softcap is not None
+    if alibi == capped:
+        return 0
+    entry = FLOAT * spec.architecture.attention.num_heads if alibi else 1
+    sequences = spec.training.micro_batch_size if spec.data.packing.document_mask else 1
+    return len(windows) * spec.training.sequence_length**2 * entry * sequences
 
 
 def _norm_bytes(spec: Spec, width: int, rows: int, *, fused: bool) -> float:
@@ -116,13 +135,20 @@ def _norms(spec: Spec, *, processor: bool) -> list[Kept]:
     total = {"pre": 2 * outer, "post": 2 * outer, "sandwich": 2 * outer + 2 * inner, "reordered": 2 * inner}[architecture.norm.placement]
     if architecture.parallel_residual and architecture.norm.placement in ("pre", "sandwich"):
         total -= hidden * FLOAT  # both norms read the same input
+    elif architecture.parallel_residual and architecture.norm.placement == "post":
+        total -= outer  # one norm of the sum
     return [Kept("norms", Component.NORM, total)]
 
 
 def _inputs(spec: Spec) -> list[Kept]:
     hidden, size = spec.architecture.hidden_size, compute_bytes(spec)
     gated = spec.architecture.feed_forward.gated
-    readers = (1, 1) if size == FLOAT else (3, 2 if gated else 1)
+    if size < FLOAT:
+        readers = 3, 2 if gated else 1
+    else:
+        # Where both sublayers read the residual stream itself, they keep the same tensor.
+        same = spec.architecture.parallel_residual and spec.architecture.norm.placement in ("post", "reordered")
+        readers = 1, 0 if same else 1
     return [
         Kept("attention input", Component.ATTENTION, readers[0] * hidden * size),
         Kept("feed-forward input", Component.FEED_FORWARD, readers[1] * hidden * size),
@@ -134,7 +160,7 @@ def _attention(resolved: Resolved, layer: int, *, processor: bool) -> list[Kept]
     attention, size = spec.architecture.attention, compute_bytes(spec)
     heads, queries, keys = attention.num_heads, attention.num_heads * attention.head_dim, attention.key_value_heads * attention.head_dim
     length, sequences = spec.training.sequence_length, spec.training.micro_batch_size
-    masked = dense_mask(resolved, layer, processor=processor)
+    masked = dense_attention(resolved, layer, processor=processor)
     by_document = spec.data.packing.document_mask
     alibi = spec.architecture.position.kind == "alibi"
     kept = []
@@ -167,10 +193,9 @@ def _attention(resolved: Resolved, layer: int, *, processor: bool) -> list[Kept]
         Kept("attention output", Component.ATTENTION, queries * size, result=True),
         Kept("softmax normalisers", Component.ATTENTION, heads * FLOAT, result=True),
     ]
-    if masked and not (alibi and size == FLOAT):
-        # Each call turns the mask into numbers of its own format and keeps them; only fp32 slopes are kept as they are.
-        rows = heads if alibi else 1
-        kept.append(Kept("attention mask", Component.ATTENTION, rows * length * size / (1 if by_document else sequences)))
+    if masked and not alibi:
+        # Each call turns the truths of its mask into numbers of its own format and keeps those.
+        kept.append(Kept("attention mask", Component.ATTENTION, length * size / (1 if by_document else sequences)))
     return kept
 
 
@@ -188,17 +213,19 @@ def _dropout(spec: Spec, *, processor: bool) -> list[Kept]:
 
 
 def _compiled(spec: Spec) -> list[Kept]:
-    """What a compiled layer keeps beside its attention: the compiler's partitioner drops what it can cheaply compute again."""
+    """What a compiled layer keeps beside its attention.
+
+    The compiler's partitioner keeps what matrix products read, once, and computes elementwise passes again; the residual stream after the
+    attention it makes again from the layer's input and the attention's projection.
+    """
     architecture, size = spec.architecture, compute_bytes(spec)
     hidden, feed_forward = architecture.hidden_size, architecture.feed_forward
+    tensors = {"swiglu": 3, "geglu": 3, "gelu": 2, "relu_squared": 2, "relu": 1}[feed_forward.kind]
+    statistics = 2 * FLOAT * (1 if architecture.norm.kind == "rmsnorm" else 2)
     return [
-        Kept("residual stream", Component.NORM, 2 * hidden * FLOAT + 2 * FLOAT),
+        Kept("residual stream", Component.NORM, hidden * (FLOAT + size) + statistics),
         Kept("attention input", Component.ATTENTION, hidden * size),
         Kept("feed-forward input", Component.FEED_FORWARD, hidden * size),
-        Kept(
-            "feed-forward hidden layers",
-            Component.FEED_FORWARD,
-            (2 if feed_forward.gated else 1) * feed_forward.ffn_hidden_size * size,
-        ),
+        Kept("feed-forward hidden layers", Component.FEED_FORWARD, tensors * feed_forward.ffn_hidden_size * size),
         Kept("dropout masks", Component.NORM, 2 * hidden if architecture.dropout else 0),
     ]

@@ -7,11 +7,11 @@ from llmspec.estimate.activations import (
     FLOAT,
     Kept,
     compute_bytes,
-    dense_mask,
     layer_input,
     layer_kept,
     layer_results,
     outer_kept,
+    shared_mask_bytes,
 )
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity, constant, field
 from llmspec.estimate.device import Device
@@ -106,17 +106,6 @@ def _kept_layers(resolved: Resolved, device: Device) -> tuple[list[Kept], float]
     return [Kept(name, component, size) for (name, component), size in totals.items()], largest
 
 
-def _mask_bytes(resolved: Resolved, device: Device) -> int:
-    """Masks of all pairs that the layers share: bytes of truth, or fp32 slopes."""
-    spec = resolved.spec
-    length, sequences = spec.training.sequence_length, spec.training.micro_batch_size
-    layers = range(spec.architecture.num_layers)
-    windows = {resolved.layer_window(n) for n in layers if dense_mask(resolved, n, processor=device.is_processor)}
-    alibi = spec.architecture.position.kind == "alibi"
-    entry = FLOAT * spec.architecture.attention.num_heads if alibi else 1
-    return len(windows) * length * length * entry * (sequences if spec.data.packing.document_mask else 1)
-
-
 def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Memory:
     """The peak of one device's memory over a training step."""
     spec = resolved.spec
@@ -129,7 +118,7 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
     layers, largest_layer = _kept_layers(resolved, device)
     outer = outer_kept(resolved, processor=device.is_processor)
     per_token = sum(tensor.bytes_per_token for tensor in (*layers, *outer))
-    masks = _mask_bytes(resolved, device)
+    masks = shared_mask_bytes(resolved, processor=device.is_processor)
     activations = round(tokens * per_token) + masks
     # The loss takes the log-softmax in fp32 while it still holds the logits; a processor first turns bf16 logits into fp32.
     logits = tokens * vocabulary * (size + FLOAT + (FLOAT if device.is_processor and size < FLOAT else 0))
