@@ -125,6 +125,7 @@ def _files(resolved: Resolved) -> tuple[EmittedFile, ...]:
         paths.append("evaluate.py")
     if resolved.world_size > 1 or spec.training.compile or spec.parallelism.activation_checkpointing != "none":
         paths.append("parallelize.py")
+        tests.append("tests/test_parallelize.py")
     return tuple(EmittedFile(path, f"project/{path}.jinja") for path in (*paths, *tests))
 
 
