@@ -31,19 +31,17 @@ def command(
     both versions are left between conflict markers.
     """
     from llmspec.compile import analyze, render
-    from llmspec.emit.changes import conflict_diagnostics, plan_changes, unified_diff
+    from llmspec.emit.changes import plan_changes, unified_diff
     from llmspec.emit.write import write
 
     start = time.perf_counter()
     with reporting(diagnostic_format, written=mode is None) as bag:
         analysis = analyze(spec, overrides, bag)
         directory = output or Path("generated") / analysis.resolved.spec.name
-        project = render(analysis, directory, bag)
-        changes = plan_changes(project, directory, span=analysis.resolved.root, bag=bag)
-        if mode is None:
-            write(changes)
-            bag.extend(conflict_diagnostics(changes, bag))
-            bag.raise_if_errors()
+        project = render(analysis, directory)
+        place = write if mode is None else plan_changes
+        changes = place(project, directory, span=analysis.resolved.root, bag=bag)
+        bag.raise_if_errors()  # conflicts: the files are written, with markers in them
     if mode == "diff":
         click.echo(unified_diff(changes), nl=False)
     elif mode == "plan":

@@ -25,7 +25,7 @@ def command(name: str) -> None:
     for page in documentation():
         if name.upper() == page.code or name.lower() == page.name:
             click.secho(f"{page.name} ({page.code})", bold=True)
-            click.echo(f"\n{page.text}")
+            click.echo(f"\n{page.page}", nl=False)
             return
     found = find_fields(name)
     if not found:

@@ -86,7 +86,7 @@ def report_bug(error: Exception) -> None:
     lines = str(error).strip().splitlines() or [""]
     click.echo(
         f"""\
-error[LS900]: llmspec broke; this is a bug in llmspec, not in your spec
+error[{getattr(error, "code", "LS900")}]: llmspec broke; this is a bug in llmspec, not in your spec
   {type(error).__name__}: {lines[0][:300]}
   at {place}
   llmspec {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}

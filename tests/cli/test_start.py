@@ -1,0 +1,53 @@
+"""The command line starts fast: what is not needed is not imported."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "numpy", "rich", "jinja2", "transformers", "sentencepiece", "ruff", "hypothesis", "pydantic"}
+
+
+def imported(*arguments: str) -> set[str]:
+    program = (
+        "import sys\nfrom llmspec.cli.main import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    finished = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    return set(finished.stderr.split()) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (["--help"], set()),
+        (["--version"], set()),
+        (["validate", "--help"], set()),
+        (["presets"], set()),
+        (["completion", "bash"], set()),
+        (["validate", "specs/quickstart.yaml"], {"pydantic"}),
+        (["validate", "specs/llama-3.2-1b.yaml", "--format", "json"], {"pydantic"}),
+        (["schema"], {"pydantic"}),
+        (["estimate", "specs/quickstart.yaml", "--format", "json"], {"pydantic"}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_imports(arguments: list[str], allowed: set[str]) -> None:
+    assert imported(*arguments) <= allowed
+
+
+def test_cold_start() -> None:
+    """`make bench` measures it well; this only catches what makes it twice as slow."""
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "llmspec", "validate", "specs/quickstart.yaml"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
