@@ -186,10 +186,10 @@ def _dependencies(kind: str, *, parquet: bool, zstd: bool) -> tuple[str, ...]:
 
 def _cuts_files(splits_files: bool, parquet: bool) -> str:
     if splits_files and parquet:
-        return "the bytes from `start` to `stop`, or the parquet row group `start`"
+        return "bytes `start` to `stop`, or parquet row group `start`"
     if splits_files:
-        return "the bytes from `start` to `stop`"
-    return "the row group `start`" if parquet else ""
+        return "bytes `start` to `stop`"
+    return "row group `start`" if parquet else ""
 
 
 def _read_errors(*, reads_pieces: bool, gzip: bool, zstd: bool, parquet: bool) -> tuple[str, ...]:
