@@ -41,7 +41,7 @@ def matching_files(directory: Path, pattern: str) -> list[Path] | None:
             return []
         import glob
 
-        found = islice(glob.iglob(pattern, root_dir=directory, recursive=True), _MAX_FILES)
+        found = islice(glob.iglob(pattern, root_dir=directory, recursive=True), _MAX_FILES)  # noqa: PTH207 - absolute patterns too
         return [directory / name for name in found if (directory / name).is_file()]
     except (OSError, ValueError, re.error):
         return None

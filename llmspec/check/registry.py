@@ -93,7 +93,8 @@ def fact(resolved: Resolved, path: str, value: object | None = None) -> Fact:
         value = resolved.spec
         for name in path.split("."):
             value = getattr(value, name)
-    return Fact(path.rpartition(".")[2], f"{value:g}" if isinstance(value, float) else str(value), resolved.origin(path).text)
+    text = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return Fact(path.rpartition(".")[2], text, resolved.origin(path).text)
 
 
 def documentation() -> list[Code]:

@@ -351,7 +351,7 @@ _page(
     "LS107",
     "name-of-another-tool",
     "Fields carry the names of this language, not those of other trainers.",
-    "One name for one thing keeps specs comparable. Names from Hugging Face, Megatron, nanoGPT, torchtitan, litgpt and DeepSpeed are recognised.",
+    "One name for one thing keeps specs comparable. Those of Hugging Face, Megatron, nanoGPT, torchtitan and others are recognised.",
     """
     optimizer:
       lr: 3e-4
@@ -365,7 +365,7 @@ _page(
     "LS108",
     "not-built-yet",
     "The spec asks only for what llmspec can build today.",
-    "A field that nothing reads would promise what the emitted project does not do. The place of these features in the language is known already.",
+    "A field that nothing reads would promise what the emitted project does not do. Its place in the language is known already.",
     """
     parallelism:
       tensor: 2
@@ -393,7 +393,7 @@ _page(
     "LS110",
     "unusable-text",
     "Texts hold characters that their field can use.",
-    "A name becomes a directory and stands in scripts, so letters, digits and `.`, `_`, `-` are allowed. Control characters break terminals.",
+    "A name becomes a directory and stands in scripts, so it has letters, digits, `.`, `_`, `-`. Control characters upset terminals.",
     'name: "my run!"',
     "name: my-run",
 )

@@ -232,7 +232,7 @@ def _parse_override(text: str, line: int, bag: Bag) -> _Override | None:
         column += len(part)
     if not equals or not steps:
         whole = Span(OVERRIDES, line, 1, line, max(2, len(re.split(r"[\r\n]", text)[0]) + 1))
-        message = "the override has no `=`" if not equals else f"`{path}` is not a dotted path"
+        message = "the override has no `=`" if not equals else f"`{path}` is not a dotted path" if path else "nothing stands before the `=`"
         bag.add(problem("LS204", message, whole, help=("write `--set path=value`, such as `--set training.max_steps=100`",)))
         return None
     try:
@@ -253,7 +253,8 @@ def _assign(node: Node, override: _Override, depth: int, bag: Bag) -> Node:
     if isinstance(step, int):
         items = node.value if isinstance(node.value, list) else None
         if items is None or step >= len(items):
-            found = "there is no list here" if items is None else f"the list has {len(items)} items, [0] to [{len(items) - 1}]"
+            last = len(items) - 1 if items else 0
+            found = "there is no list here" if items is None else f"the list goes from [0] to [{last}]" if items else "the list is empty"
             bag.add(problem("LS205", f"`{override.text.partition('=')[0]}` leads nowhere: {found}", span))
             return node
         return Node([*items[:step], _assign(items[step], override, depth + 1, bag), *items[step + 1 :]], node.span, node.key_span)

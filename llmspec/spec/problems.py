@@ -132,7 +132,9 @@ def _value_text(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) or abs(int(str(value))) > 10**15 else str(value)
+    if isinstance(value, int | float):
+        return f"{value:.6g}" if isinstance(value, float) or abs(value) > 10**15 else str(value)
+    text = str(value)
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\n", " "))
     return text if len(text) <= 40 else text[:37] + "..."
 
@@ -338,6 +340,8 @@ def _unknown_choice(place: _Place, known: Sequence[object]) -> Diagnostic:
         return problem("LS111", message, place.span, help=hints)
     texts = [_value_text(entry) for entry in known]
     message = f"`{place.name}` should be {choice(texts)}" if texts else f"`{place.name}` has a value that it cannot have"
+    if place.shape is not None and place.shape.alternatives:
+        message = f"`{place.name}` should be {expected(place.shape)}"
     if isinstance(value, dict | list):
         return problem("LS103", message, place.span, label=_found(place.node))
     near = nearest(_value_text(value), texts)
@@ -409,9 +413,9 @@ def _text_hints(value: str, phrase: str) -> Iterator[str]:
     from llmspec.spec.tree import parse_scalar
 
     read = parse_scalar(value.strip().replace(",", "").replace("_", ""))
-    if phrase == "true or false" and value.lower() in ("yes", "on", "y", "no", "off", "n", "true", "false"):
+    if phrase == "`true` or `false`" and value.lower() in ("yes", "on", "y", "no", "off", "n", "true", "false"):
         yield f"write `{'true' if value.lower() in ('yes', 'on', 'y', 'true') else 'false'}`"
-    elif isinstance(read, int | float) and not isinstance(read, bool) and "number" in phrase:
+    elif isinstance(read, int | float) and not isinstance(read, bool) and ("number" in phrase or "count" in phrase):
         yield f"write `{_value_text(read)}`, without quotes or separators"
 
 

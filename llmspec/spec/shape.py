@@ -185,26 +185,37 @@ def _literal(value: object) -> str:
 
 
 _EXPECTED = {
-    "duration": "a duration such as 36h, 1h30m or 90s",
-    "count": "a whole number such as 4096, 300k or 2B",
-    "whole number": "a whole number",
-    "number": "a number",
-    "true | false": "true or false",
-    "text": "text",
+    "duration": ("a duration such as 36h, 1h30m or 90s",),
+    "count": ("a count",),
+    "whole number": ("a whole number",),
+    "number": ("a number",),
+    "true | false": ("`true`", "`false`"),
+    "text": ("text",),
 }
+# Said in full where it is the only possibility.
+_EXPECTED_LONG = {"a count": "a whole number such as 4096, 300k or 2B"}
 
 
 def expected(shape: Shape) -> str:
     """What a value should be, as the end of a sentence that begins with `should be`."""
-    if shape.sections is not None:
-        return "a mapping of fields"
     if shape.alternatives:
-        phrases = list(dict.fromkeys(expected(member) for member in shape.alternatives))
-        return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} or {phrases[-1]}"
+        return _any_of([phrase for member in shape.alternatives for phrase in _phrases(member)])
+    phrases = _phrases(shape)
+    return _EXPECTED_LONG.get(phrases[0], phrases[0]) if len(phrases) == 1 else _any_of(phrases)
+
+
+def _phrases(shape: Shape) -> list[str]:
+    """What a value may be, each possibility for itself."""
+    if shape.sections is not None:
+        return ["a mapping of fields"]
     if shape.item is not None:
-        return "a list of mappings" if shape.item.sections is not None else f"a list with {expected(shape.item)} for each item"
+        return ["a list of mappings" if shape.item.sections is not None else f"a list, each item {expected(shape.item)}"]
+    if shape.alternatives:
+        return [phrase for member in shape.alternatives for phrase in _phrases(member)]
     values = choices(shape.annotation)
-    if values:
-        quoted = [f"`{_literal(value)}`" for value in values]
-        return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
-    return _EXPECTED[type_name(shape.annotation)]
+    return [f"`{_literal(value)}`" for value in values] if values else list(_EXPECTED[type_name(shape.annotation)])
+
+
+def _any_of(phrases: list[str]) -> str:
+    unique = list(dict.fromkeys(phrases))
+    return unique[0] if len(unique) == 1 else f"{', '.join(unique[:-1])} or {unique[-1]}"

@@ -29,8 +29,9 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
 _NAN = re.compile(r"\.(nan|NaN|NAN)")
-# Python refuses to read whole numbers of more than 4300 digits; a few hundred are as far beyond every bound of the language.
-_MAX_DIGITS = 300
+# Python refuses to read whole numbers of more than 4300 digits, and to make floats of more than 308; what the first 250 say is as far
+# beyond every bound of the language.
+_MAX_DIGITS = 250
 
 _TAG_PREFIX = "tag:yaml.org,2002:"
 _SCALAR_TAGS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "bool": (bool,), "null": (type(None),)}
@@ -102,13 +103,11 @@ def parse_scalar(text: str) -> Scalar:
     if _BOOL.fullmatch(text):
         return text[0] in "tT"
     if _INT.fullmatch(text):
-        if len(text) > _MAX_DIGITS:
-            return -(10**_MAX_DIGITS) if text[0] == "-" else 10**_MAX_DIGITS
-        return int(text)
+        return int(text[:_MAX_DIGITS])
     if _OCTAL.fullmatch(text):
-        return int(text[2:], 8)
+        return int(text[2:_MAX_DIGITS], 8)
     if _HEXADECIMAL.fullmatch(text):
-        return int(text[2:], 16)
+        return int(text[2:_MAX_DIGITS], 16)
     if _FLOAT.fullmatch(text):
         return float(text)
     if _INFINITY.fullmatch(text):
@@ -137,6 +136,9 @@ class _Builder:
 
     def span(self, event: Any) -> Span:
         return self.lines.span(event.start_mark.index, event.end_mark.index)
+
+    def span_between(self, start: Any, end: Any) -> Span:
+        return self.lines.span(start.start_mark.index, end.end_mark.index)
 
     def document(self) -> Node | None:
         """The one document of the text; None when there is none."""
@@ -170,14 +172,14 @@ class _Builder:
         if depth > MAX_DEPTH:
             raise self.fail("LS017", f"values are nested more than {MAX_DEPTH} deep", span, "no section of a spec is nested deeper than 5")
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event.anchor, span)
-        anchor = event.anchor
+            return self.alias(str(event.anchor), span)
+        anchor: str | None = event.anchor
         if anchor is not None:
             self.open_anchors.add(anchor)
         before = self.nodes
         self.count(span)
         if isinstance(event, yaml.ScalarEvent):
-            node = Node(self.scalar(event, span), span, implicit=event.start_mark.index == event.end_mark.index)
+            node = Node(self.scalar(event, span), span, implicit=not event.value and event.implicit[0])
         elif isinstance(event, yaml.SequenceStartEvent):
             self.check_collection_tag(event, span, "seq")
             node = self.sequence(event, depth)
@@ -228,7 +230,7 @@ class _Builder:
         items: list[Node] = []
         for inner in self.events:
             if isinstance(inner, yaml.SequenceEndEvent):
-                return Node(items, self.lines.span(event.start_mark.index, inner.end_mark.index))
+                return Node(items, self.span_between(event, inner))
             items.append(self.node(inner, depth + 1))
         raise AssertionError("the parser ends every sequence")
 
@@ -236,7 +238,7 @@ class _Builder:
         entries: dict[str, Node] = {}
         for inner in self.events:
             if isinstance(inner, yaml.MappingEndEvent):
-                return Node(entries, self.lines.span(event.start_mark.index, inner.end_mark.index))
+                return Node(entries, self.span_between(event, inner))
             key = self.key(inner, depth)
             value = self.node(next(self.events), depth + 1)
             if key is None:

@@ -115,11 +115,12 @@ def odd_head_dim(resolved: Resolved) -> Iterator[Finding]:
     """
     architecture = resolved.spec.architecture
     width = architecture.attention.head_dim
-    facts = (fact(resolved, "architecture.attention.head_dim"), fact(resolved, "architecture.position.kind"))
-    if not isinstance(architecture.position, Rope):
+    facts = (fact(resolved, "architecture.position.kind"),)
+    given = resolved.origin("architecture.attention.head_dim").kind is not OriginKind.DERIVED
+    # A width that is no whole number is another rule's problem.
+    if not isinstance(architecture.position, Rope) or not (given or architecture.hidden_size % architecture.attention.num_heads == 0):
         return
     if width % 2:
-        given = resolved.origin("architecture.attention.head_dim").kind is not OriginKind.DERIVED
         path = "architecture.attention.head_dim" if given else "architecture.attention.num_heads"
         help_line = f"use {max(2, width - 1)} or {width + 1}" if given else "choose `num_heads` so that `hidden_size / num_heads` is even"
         yield Finding("`rope` needs an even `head_dim`", path, f"head_dim is {width}", facts, (help_line, "or another kind of `position`"))
