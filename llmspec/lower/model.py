@@ -26,8 +26,8 @@ from llmspec.spec.schema.architecture import (
 
 _ATTENTION_DOCS = {
     "mha": "Multi-head attention (Vaswani et al. 2017).",
-    "gqa": "Grouped-query attention: groups of query heads share keys and values (Ainslie et al. 2023).",
-    "mqa": "Multi-query attention: all query heads share one head of keys and values (Shazeer 2019).",
+    "gqa": "Attention in which groups of query heads share keys and values (Ainslie et al. 2023).",
+    "mqa": "Attention in which all query heads share keys and values (Shazeer 2019).",
 }
 _FEED_FORWARD_DOCS = {
     "gelu": "Two matrices with a GELU between (Hendrycks and Gimpel 2016).",
@@ -35,6 +35,14 @@ _FEED_FORWARD_DOCS = {
     "relu_squared": "Two matrices with a squared ReLU between (So et al. 2021).",
     "swiglu": "A hidden layer gated by a SiLU (Shazeer 2020).",
     "geglu": "A hidden layer gated by a GELU (Shazeer 2020).",
+}
+_HUGGING_FACE_TYPES = {
+    "GPT2LMHeadModel": "gpt2",
+    "LlamaForCausalLM": "llama",
+    "MistralForCausalLM": "mistral",
+    "Qwen2ForCausalLM": "qwen2",
+    "Qwen3ForCausalLM": "qwen3",
+    "Olmo2ForCausalLM": "olmo2",
 }
 
 
@@ -87,9 +95,16 @@ class ModelPlan:
     depth_scaled: bool
     truncated_normal: bool
     num_parameters: int
+    test_num_layers: int
+    test_num_heads: int
+    test_num_kv_heads: int
+    test_windows: tuple[int | None, ...]
     bf16: bool
     add_bos: bool
+    add_eos: bool
     hugging_face_class: str | None
+    hugging_face_type: str | None
+    export_component: str
     hugging_face_mismatch: str | None
     config_classes: tuple[ConfigClass, ...]
     files: tuple[EmittedFile, ...]
@@ -154,9 +169,16 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
         depth_scaled=architecture.initialization.depth_scaled,
         truncated_normal=architecture.initialization.kind == "truncated_normal",
         num_parameters=network.num_parameters,
+        test_num_layers=max(2, len(attention.window)) if isinstance(attention.window, tuple) else 2,
+        test_num_heads=4,
+        test_num_kv_heads={"mha": 4, "gqa": 2, "mqa": 1}[attention.kind],
+        test_windows=_small_windows(attention),
         bf16=spec.precision == "bf16",
         add_bos=spec.tokenizer.add_bos,
+        add_eos=spec.tokenizer.add_eos,
         hugging_face_class=network.hugging_face_class,
+        hugging_face_type=_HUGGING_FACE_TYPES.get(network.hugging_face_class or ""),
+        export_component=f"components/export/{'gpt2' if network.hugging_face_class == 'GPT2LMHeadModel' else 'llama'}.py.jinja",
         hugging_face_mismatch=network.hugging_face_mismatch,
         config_classes=(
             ConfigClass("ModelConfig", "The network.", tuple(_model_fields(resolved))),
@@ -164,6 +186,13 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
         ),
         files=_files(network),
     )
+
+
+def _small_windows(attention: Attention) -> tuple[int | None, ...]:
+    """The pattern of windows, with windows that matter to a few tokens."""
+    entries = attention.window if isinstance(attention.window, tuple) else ()
+    sizes = sorted({entry for entry in entries if entry != "full"})
+    return tuple(None if entry == "full" else 4 * (sizes.index(entry) + 1) for entry in entries)
 
 
 def _kind(feed_forward: FeedForward) -> str:
