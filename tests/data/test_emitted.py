@@ -48,15 +48,24 @@ PROJECTS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]]
 }
 
 
-@pytest.mark.parametrize("name", PROJECTS)
-def test_own_tests_pass_and_code_is_clean(name: str, tmp_path: Path, pretrained: Path) -> None:
+# Each takes seconds, most of them to import torch.
+QUICK = ("quickstart", "everything", "char-paragraphs")
+
+
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PROJECTS])
+def test_own_tests_pass(name: str, tmp_path: Path, pretrained: Path) -> None:
     for file in pretrained.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     sources, tokenizer, data = PROJECTS[name]
     project = build(tmp_path, sources, tokenizer, **data)
-    ruff = ["-m", "ruff", "check", "--isolated", "--no-cache", "--config", "line-length=100"]
-    project.run(*ruff, "--target-version", "py311", "--select", "E,F,I,UP,B", ".")
     project.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
+
+
+def test_code_is_clean(tmp_path: Path) -> None:
+    for name, (sources, tokenizer, data) in PROJECTS.items():
+        project = build(tmp_path / name, sources, tokenizer, **data)
+        ruff = ["-m", "ruff", "check", "--isolated", "--no-cache", "--config", "line-length=100"]
+        project.run(*ruff, "--target-version", "py311", "--select", "E,F,I,UP,B", ".")
 
 
 @pytest.mark.slow
