@@ -20,6 +20,7 @@ from llmspec.spec.tree import Node
 
 OVERRIDES = "--set"
 MAX_CHAIN = 20
+_FOUNDATIONS = (["extends"], ["preset"], ["architecture"], ["architecture", "preset"])
 
 _STEP = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_-]*)|\[(?P<index>\d{1,6})\]")
 
@@ -71,10 +72,11 @@ def compose(path: Path, overrides: Sequence[str], bag: Bag) -> Composed:
     bag.sources[source.file] = source.text
     own = parse(source, bag)
     parsed = _parse_overrides(overrides, bag)
-    # Overrides may change what the file builds on, so they are laid over its own fields before and over the whole afterwards. What has
-    # no place yet in the file alone, such as an item of an inherited list, is only a problem if it has none in the end.
+    # Overrides may change what the file builds on: those are laid over its own fields too. All are laid over the whole afterwards, when
+    # it is clear whether they have a place.
     for override in parsed:
-        own = _assign(own, override, 0, Bag())
+        if [step for step, _ in override.steps] in _FOUNDATIONS:
+            own = _assign(own, override, 0, Bag())
     tree = composer.expand(own, source, (_identity(source),))
     for override in parsed:
         tree = _assign(tree, override, 0, bag)

@@ -1,8 +1,8 @@
 """Each code with a failing and a passing spec, and the rendered text of the failing one beside it.
 
-A case is a directory `cases/CODE` with `failing.yaml`, `passing.yaml`, `failing.txt`, what files they need, and perhaps `overrides.txt` with
-one `--set` a line for the failing one. After a change of messages, `LLMSPEC_UPDATE_SNAPSHOTS=1 pytest tests/check` writes the texts
-anew; read the diff before committing it.
+A case is a directory `cases/CODE` with `failing.yaml`, `passing.yaml`, `failing.txt`, what files they need, and perhaps
+`overrides.txt` with one `--set` a line for the failing one. After a change of messages, `LLMSPEC_UPDATE_SNAPSHOTS=1 pytest tests/check`
+writes the texts anew; read the diff before committing it.
 """
 
 import os

@@ -123,11 +123,11 @@ def learning_rate_large(resolved: Resolved) -> Iterator[Finding]:
 
     ## Why it matters
     AdamW moves each weight by about the learning rate in a step; rates for transformers lie between 1e-5 and 1e-2. A larger one is
-    most often a slip in the exponent, and makes the loss diverge.
+    most often a slip of the exponent, and makes the loss diverge.
 
     ## Example
     ```yaml
-    optimizer: {kind: adamw, learning_rate: 3e+4}
+    optimizer: {kind: adamw, learning_rate: 3e-1}
     ```
 
     Use instead:
