@@ -13,13 +13,14 @@ from llmspec.spec.schema import Spec
 
 FLOAT = 4
 INTEGER = 8
+FUSED = ("fused attention output", "softmax normalisers")
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A tensor that is kept, in bytes for one token of a micro batch.
 
-    `result` says that it is the result of attention, which selective checkpointing keeps; the rest of a layer is computed again.
+    `result` says that it is the result of a matrix product or of attention, which selective checkpointing keeps anyway.
     """
 
     name: str
@@ -45,21 +46,20 @@ def layer_kept(resolved: Resolved, layer: int, *, processor: bool) -> tuple[Kept
 
 
 def layer_results(resolved: Resolved, layer: int, *, processor: bool) -> tuple[Kept, ...]:
-    """What one layer keeps under selective checkpointing: its input, and the results of matrix products and attention."""
+    """What one layer keeps under selective checkpointing: its input, and the results of matrix products and of fused attention."""
     spec = resolved.spec
     architecture, size = spec.architecture, compute_bytes(spec)
     heads = architecture.attention
     queries, keys = heads.num_heads * heads.head_dim, heads.key_value_heads * heads.head_dim
     width = architecture.feed_forward.ffn_hidden_size * (2 if architecture.feed_forward.gated else 1)
-    kept = [
+    attention = _attention(resolved, layer, processor=processor)
+    return (
         layer_input(spec),
         Kept("projected queries, keys, values", Component.ATTENTION, (queries + 2 * keys) * size),
-        Kept("attention results", Component.ATTENTION, queries * size + heads.num_heads * FLOAT),
+        Kept("attention results", Component.ATTENTION, sum(t.bytes_per_token for t in attention if t.name in FUSED)),
         Kept("attention projection", Component.ATTENTION, architecture.hidden_size * size),
         Kept("feed-forward results", Component.FEED_FORWARD, (width + architecture.hidden_size) * size),
-    ]
-    kept += [tensor for tensor in _attention(resolved, layer, processor=processor) if not tensor.result]
-    return tuple(kept)
+    )
 
 
 def layer_input(spec: Spec) -> Kept:
@@ -173,7 +173,7 @@ def _attention(resolved: Resolved, layer: int, *, processor: bool) -> list[Kept]
         pairs = heads * length
         kept += [
             Kept("queries, keys, values", Component.ATTENTION, 3 * queries * size),
-            Kept("attention output", Component.ATTENTION, queries * size, result=True),
+            Kept("attention output", Component.ATTENTION, queries * size),
             Kept("capped logits", Component.ATTENTION, pairs * size),
             Kept("attention weights", Component.ATTENTION, pairs * (FLOAT + (size if size < FLOAT else 0))),
         ]
@@ -184,14 +184,16 @@ def _attention(resolved: Resolved, layer: int, *, processor: bool) -> list[Kept]
         # The processor's fused kernel knows no dropout; the composed one computes in fp32.
         kept += [
             Kept("queries, keys, values", Component.ATTENTION, 3 * queries * FLOAT),
-            Kept("attention output", Component.ATTENTION, queries * size, result=True),
+            Kept("attention output", Component.ATTENTION, queries * size),
             Kept("attention weights and dropout", Component.ATTENTION, 3 * heads * length * FLOAT),
         ]
         return kept
+    turned = spec.architecture.position.kind == "rope" or bool(attention.qk_norm)
     kept += [
-        Kept("queries, keys, values", Component.ATTENTION, (queries + 2 * keys) * size),
-        Kept("attention output", Component.ATTENTION, queries * size, result=True),
-        Kept("softmax normalisers", Component.ATTENTION, heads * FLOAT, result=True),
+        Kept("queries and keys", Component.ATTENTION, (queries + keys) * size, result=not turned),
+        Kept("values", Component.ATTENTION, keys * size, result=True),
+        Kept(FUSED[0], Component.ATTENTION, queries * size, result=True),
+        Kept(FUSED[1], Component.ATTENTION, heads * FLOAT, result=True),
     ]
     if masked and not alibi:
         # Each call turns the truths of its mask into numbers of its own format and keeps those.
@@ -201,8 +203,28 @@ def _attention(resolved: Resolved, layer: int, *, processor: bool) -> list[Kept]
 
 def _hidden_layers(spec: Spec) -> list[Kept]:
     feed_forward = spec.architecture.feed_forward
-    tensors = {"swiglu": 4, "geglu": 4, "gelu": 2, "relu_squared": 2, "relu": 1}[feed_forward.kind]
-    return [Kept("feed-forward hidden layers", Component.FEED_FORWARD, tensors * feed_forward.ffn_hidden_size * compute_bytes(spec))]
+    width = feed_forward.ffn_hidden_size * compute_bytes(spec)
+    results, activations = {"swiglu": (2, 2), "geglu": (2, 2), "gelu": (1, 1), "relu_squared": (0, 2), "relu": (0, 1)}[feed_forward.kind]
+    if spec.training.compile:
+        results, activations = {"swiglu": (2, 1), "geglu": (2, 1), "gelu": (1, 1), "relu_squared": (1, 1), "relu": (0, 1)}[
+            feed_forward.kind
+        ]
+    return [
+        Kept("feed-forward hidden layers", Component.FEED_FORWARD, results * width, result=True),
+        Kept("feed-forward activations", Component.FEED_FORWARD, activations * width),
+    ]
+
+
+def working_bytes_per_token(spec: Spec) -> float:
+    """What the backward pass of one layer holds at its widest beside what was kept.
+
+    Gradients of the feed-forward's hidden layers, of which one takes the place of the activation, and of the residual stream, which takes
+    the place of the layer's own result where that was made again.
+    """
+    feed_forward = spec.architecture.feed_forward
+    tensors = 2 if feed_forward.gated else 1
+    stream = spec.architecture.hidden_size * FLOAT if spec.parallelism.activation_checkpointing == "none" else 0
+    return tensors * feed_forward.ffn_hidden_size * compute_bytes(spec) + stream
 
 
 def _dropout(spec: Spec, *, processor: bool) -> list[Kept]:
@@ -219,13 +241,12 @@ def _compiled(spec: Spec) -> list[Kept]:
     attention it makes again from the layer's input and the attention's projection.
     """
     architecture, size = spec.architecture, compute_bytes(spec)
-    hidden, feed_forward = architecture.hidden_size, architecture.feed_forward
-    tensors = {"swiglu": 3, "geglu": 3, "gelu": 2, "relu_squared": 2, "relu": 1}[feed_forward.kind]
+    hidden = architecture.hidden_size
     statistics = 2 * FLOAT * (1 if architecture.norm.kind == "rmsnorm" else 2)
     return [
         Kept("residual stream", Component.NORM, hidden * (FLOAT + size) + statistics),
         Kept("attention input", Component.ATTENTION, hidden * size),
         Kept("feed-forward input", Component.FEED_FORWARD, hidden * size),
-        Kept("feed-forward hidden layers", Component.FEED_FORWARD, tensors * feed_forward.ffn_hidden_size * size),
+        *_hidden_layers(spec),
         Kept("dropout masks", Component.NORM, 2 * hidden if architecture.dropout else 0),
     ]

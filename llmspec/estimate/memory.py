@@ -12,6 +12,7 @@ from llmspec.estimate.activations import (
     layer_results,
     outer_kept,
     shared_mask_bytes,
+    working_bytes_per_token,
 )
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity, constant, field
 from llmspec.estimate.device import Device
@@ -68,19 +69,24 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
+    """Elements of all parameters, of those whose gradients come last, of the largest matrix; bytes of autocast's copies."""
+
     parameters: int
-    autocast: int
+    first: int
     largest: int
+    autocast: int
 
 
 def _sizes(resolved: Resolved, network: Network) -> _Sizes:
     products = [o.in_features * o.out_features for o in network.operations if isinstance(o, MatrixProduct)]
     autocast = sum(products) * 2 if resolved.spec.precision == "bf16" else 0
-    return _Sizes(network.num_parameters, autocast, max(products))
+    tables = 0 if resolved.spec.architecture.tie_embeddings else sum(weight.size for weight in network.before.weights)
+    first = tables + sum(weight.size for weight in network.layers[0].weights)
+    return _Sizes(network.num_parameters, first, max(products), autocast)
 
 
 def _kept_layers(resolved: Resolved, device: Device) -> tuple[list[Kept], float]:
-    """Bytes that all layers keep for one token, and those of the largest layer without checkpointing."""
+    """What all layers keep for one token, and what the largest one holds beyond that when it runs backward."""
     spec = resolved.spec
     checkpointing = spec.parallelism.activation_checkpointing
     totals: dict[tuple[str, Component], float] = {}
@@ -97,7 +103,14 @@ def _kept_layers(resolved: Resolved, device: Device) -> tuple[list[Kept], float]
                     kept = layer_results(resolved, layer, processor=device.is_processor)
                 case "full":
                     kept = (layer_input(spec),)
-            seen[window] = kept, sum(tensor.bytes_per_token for tensor in whole)
+            # A checkpointed layer is made whole again before it runs backward; of the kept results the projections are then let go.
+            again = {
+                "none": 0.0,
+                "selective": sum(tensor.bytes_per_token for tensor in whole if not tensor.result)
+                - 2 * spec.architecture.hidden_size * compute_bytes(spec),
+                "full": sum(tensor.bytes_per_token for tensor in whole),
+            }
+            seen[window] = kept, again[checkpointing]
         kept, size = seen[window]
         largest = max(largest, size)
         for tensor in kept:
@@ -115,16 +128,17 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
     distributed = resolved.world_size > 1
     accumulates = resolved.gradient_accumulation_steps > 1
 
-    layers, largest_layer = _kept_layers(resolved, device)
+    layers, again = _kept_layers(resolved, device)
     outer = outer_kept(resolved, processor=device.is_processor)
     per_token = sum(tensor.bytes_per_token for tensor in (*layers, *outer))
     masks = shared_mask_bytes(resolved, processor=device.is_processor)
     activations = round(tokens * per_token) + masks
     # The loss takes the log-softmax in fp32 while it still holds the logits; a processor first turns bf16 logits into fp32.
     logits = tokens * vocabulary * (size + FLOAT + (FLOAT if device.is_processor and size < FLOAT else 0))
-    # The gradient of a weight is made in the product's format and then added to the fp32 one; of a layer, the widest tensors come twice.
+    # The gradient of a weight is made in the product's format and then added to the fp32 one.
     weight_gradient = sizes.largest * (size if size < FLOAT else 0)
-    working_set = round(tokens * largest_layer * (1.0 if spec.parallelism.activation_checkpointing != "none" else 0.25))
+    in_layers = sum(tensor.bytes_per_token for tensor in layers)
+    backward = again + working_bytes_per_token(spec)
     gradients = FLOAT * sizes.parameters
 
     states = {
@@ -138,15 +152,19 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
     moments = {
         "at the loss, before the backward pass": states
         | {"gradients": standing, "activations": activations, "logits": logits, "weight_copies": sizes.autocast},
-        "in the backward pass, after the loss": states
+        "in the backward pass of the last layer": states
         | {
             "gradients": max(standing, FLOAT * sizes.largest),
-            "activations": activations + working_set,
-            "logits": weight_gradient,
-            "weight_copies": sizes.autocast,
+            "activations": round(tokens * (in_layers + backward)) + masks,
+            "weight_copies": sizes.autocast + weight_gradient,
         },
-        "at the end of the backward pass": states
-        | {"gradients": gradients, "activations": round(tokens * largest_layer) + masks, "weight_copies": weight_gradient},
+        "in the backward pass of the first layer": states
+        | {
+            "gradients": max(standing, FLOAT * (sizes.parameters - sizes.first)),
+            "activations": round(tokens * (in_layers / spec.architecture.num_layers + backward)) + masks,
+            "weight_copies": weight_gradient,
+        },
+        "at the optimizer step": states | {"gradients": gradients},
     }
     moment = max(moments, key=lambda name: sum(moments[name].values()))
     peak = moments[moment]
