@@ -1,11 +1,7 @@
 """What the sources' files say, as far as they lie on this machine. Data may live elsewhere, so every answer can be `not known`."""
 
-import gzip
-import json
 import os
 import re
-import sysconfig
-import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -92,6 +88,8 @@ def largest_vocabulary(spec: Spec, directory: Path) -> tuple[int, int] | None:
         for text in texts:
             size += len(text.encode())
             if isinstance(tokenizer, SentencePieceTokenizer) and tokenizer.normalization == "nfkc":
+                import unicodedata
+
                 text = unicodedata.normalize("NFKC", text)
             characters.update(text)
             words.update(text.split(" "))
@@ -119,6 +117,8 @@ def _texts(source: TextSource | JsonlSource, directory: Path, budget: int) -> li
 
 
 def _read(file: Path, budget: int) -> str | None:
+    import gzip
+
     if file.suffix == ".zst":
         return None
     try:
@@ -130,6 +130,8 @@ def _read(file: Path, budget: int) -> str | None:
 
 
 def _json_texts(text: str, field: str) -> Iterator[str]:
+    import json
+
     for line in text.splitlines():
         try:
             entry = json.loads(line)
@@ -142,6 +144,8 @@ def _json_texts(text: str, field: str) -> Iterator[str]:
 @cache
 def _stdlib() -> tuple[str, ...]:
     """The running Python's standard library, packages that were installed into it left out."""
+    import sysconfig
+
     texts = []
     for folder, folders, names in os.walk(sysconfig.get_path("stdlib")):
         folders[:] = [name for name in folders if name not in ("site-packages", "dist-packages", "__pycache__")]

@@ -54,7 +54,7 @@ class Rule(Generic[Subject]):
     @property
     def page(self) -> Code:
         """Its documentation page."""
-        return Code(self.code, self.name, f"{inspect.getdoc(self.function)}\n", self.since)
+        return Code(self.code, self.name, lambda: f"{inspect.getdoc(self.function)}\n", self.since)
 
     def diagnostics(self, subject: Subject, resolved: Resolved) -> Iterator[Diagnostic]:
         """Run the rule."""

@@ -4,7 +4,7 @@ LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and ov
 ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.rules`, in the same sections.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -17,8 +17,13 @@ class Code:
 
     code: str
     name: str
-    text: str
+    page: Callable[[], str]
     since: str = "0.1"
+
+    @property
+    def text(self) -> str:
+        """The page; made when somebody reads it, which most runs do not."""
+        return self.page()
 
 
 CODES: dict[str, Code] = {}
@@ -40,9 +45,13 @@ def problem(
 
 def _page(code: str, name: str, checks: str, matters: str, wrong: str, right: str, language: str = "yaml") -> None:
     """Register a page. `wrong` and `right` are the example and what to use instead."""
-    example, instead = (f"```{language}\n{dedent(text).strip(chr(10))}\n```" for text in (wrong, right))
-    sections = (f"## What it checks\n{checks}", f"## Why it matters\n{matters}", f"## Example\n{example}", f"Use instead:\n{instead}")
-    CODES[code] = Code(code, name, "\n\n".join(sections) + "\n")
+
+    def text() -> str:
+        example, instead = (f"```{language}\n{dedent(part).strip(chr(10))}\n```" for part in (wrong, right))
+        sections = f"## What it checks\n{checks}", f"## Why it matters\n{matters}", f"## Example\n{example}", f"Use instead:\n{instead}"
+        return "\n\n".join(sections) + "\n"
+
+    CODES[code] = Code(code, name, text)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------------------

@@ -21,14 +21,19 @@ MAX_NODES = 50_000
 
 Scalar = str | int | float | bool | None
 
-_NULL = re.compile(r"~|null|Null|NULL|")
-_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]+")
-_OCTAL = re.compile(r"0o[0-7]+")
-_HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_INFINITY = re.compile(r"[-+]?\.(inf|Inf|INF)")
-_NAN = re.compile(r"\.(nan|NaN|NAN)")
+# The core schema of YAML 1.2, section 10.3.2.
+_WORDS: dict[str, bool | float | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_NUMBER = re.compile(
+    r"(?P<int>[-+]?[0-9]+)|0o(?P<octal>[0-7]+)|0x(?P<hexadecimal>[0-9a-fA-F]+)"
+    r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
+)
 # Python refuses to read whole numbers of more than 4300 digits, and to make floats of more than 308; what the first 250 say is as far
 # beyond every bound of the language.
 _MAX_DIGITS = 250
@@ -39,7 +44,7 @@ _SCALAR_TAGS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """A value of the tree: a scalar, a mapping or a list.
 
@@ -98,23 +103,15 @@ class _Lines:
 
 def parse_scalar(text: str) -> Scalar:
     """Read a plain scalar by the core schema of YAML 1.2."""
-    if _NULL.fullmatch(text):
-        return None
-    if _BOOL.fullmatch(text):
-        return text[0] in "tT"
-    if _INT.fullmatch(text):
-        return int(text[:_MAX_DIGITS])
-    if _OCTAL.fullmatch(text):
-        return int(text[2:_MAX_DIGITS], 8)
-    if _HEXADECIMAL.fullmatch(text):
-        return int(text[2:_MAX_DIGITS], 16)
-    if _FLOAT.fullmatch(text):
+    if text in _WORDS:
+        return _WORDS[text]
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    if match["float"] is not None:
         return float(text)
-    if _INFINITY.fullmatch(text):
-        return float("-inf") if text[0] == "-" else float("inf")
-    if _NAN.fullmatch(text):
-        return float("nan")
-    return text
+    base = 10 if match["int"] is not None else 8 if match["octal"] is not None else 16
+    return int((match["int"] or match["octal"] or match["hexadecimal"])[:_MAX_DIGITS], base)
 
 
 class _Builder:
