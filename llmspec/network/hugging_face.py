@@ -58,11 +58,8 @@ def _obstacles_to_llama(resolved: Resolved) -> Iterator[str]:
     architecture = resolved.spec.architecture
     attention, position = architecture.attention, architecture.position
     if not isinstance(position, Rope):
-        yield (
-            f"no class has this network with {position.kind} positions"
-            if position.kind != "none"
-            else ("no class has this network without positions")
-        )
+        without = "without" if position.kind == "none" else f"with {position.kind}"
+        yield f"no class has this network {without} positions"
     elif isinstance(position.scaling, NtkScaling):
         yield "transformers has no static NTK scaling of rotary positions"
     if architecture.feed_forward.kind != "swiglu":
@@ -70,8 +67,6 @@ def _obstacles_to_llama(resolved: Resolved) -> Iterator[str]:
     if not isinstance(architecture.norm, RmsNorm):
         yield "rotary positions go with RMS norms there"
     yield from _obstacles_to_any(architecture)
-    if architecture.dropout:
-        yield "rotary positions go without dropout there"
     if isinstance(attention.window, tuple) and len({resolved.layer_window(i) for i in range(architecture.num_layers)}) > 1:
         yield "no class has this network with windows that differ between layers"
 

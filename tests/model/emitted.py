@@ -110,12 +110,17 @@ def emit(spec: Mapping[str, Any], directory: Path) -> Emitted:
 
 
 def imported(directory: Path, names: list[str]) -> dict[str, ModuleType]:
-    """Import flat modules from a directory, and leave no trace of them in `sys.modules`."""
+    """Import flat modules from a directory. They stay in `sys.modules`, where torch.compile looks for them, until `forget`."""
+    forget()
     sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
     try:
         return {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(directory))
-        for name in MODULES:
-            sys.modules.pop(name, None)
+
+
+def forget() -> None:
+    """Make room for another project's modules of the same names."""
+    for name in MODULES:
+        sys.modules.pop(name, None)

@@ -25,7 +25,9 @@ CASES: dict[str, tuple[dict[str, Any], bool]] = {
 def project(case: str, directory: Path) -> Emitted:
     attention, documents = CASES[case]
     position = {"kind": "alibi" if "alibi" in case else "rope"}
-    emitted = emit(spec({"attention": {**GQA, **attention}, "position": position}, document_mask=documents, accelerator="h100-sxm"), directory)
+    emitted = emit(
+        spec({"attention": {**GQA, **attention}, "position": position}, document_mask=documents, accelerator="h100-sxm"), directory
+    )
     assert emitted.model.BlockMask is BlockMask
     return emitted
 

@@ -117,9 +117,7 @@ def test_sinusoids(tmp_path: Path) -> None:
 def test_ntk_scaling_slows_the_slowest_pair_by_the_factor(tmp_path: Path) -> None:
     plain = emit(spec({}), tmp_path / "plain")
     scaled = emit(spec({"position": {"kind": "rope", "scaling": {"kind": "ntk", "factor": 8.0}}}), tmp_path / "scaled")
-    ratio = [
-        project.model.rotary_frequencies(project.config.ModelConfig(), torch.device("cpu")) for project in (plain, scaled)
-    ]
+    ratio = [project.model.rotary_frequencies(project.config.ModelConfig(), torch.device("cpu")) for project in (plain, scaled)]
     quotient = (ratio[0] / ratio[1]).tolist()
     assert quotient[0] == pytest.approx(1)
     assert quotient[-1] == pytest.approx(8, rel=1e-5)
