@@ -13,7 +13,7 @@ TEXTS = (
     "नदी पुरानी चक्की के पास से बहती है, और चक्की वाले की बिल्ली गरम पत्थर पर सोती है।",
     "小河从老磨坊旁边流过,磨坊主的猫在温暖的石墙上睡觉。",
     "يجري النهر بجانب الطاحونة القديمة، وتنام قطة الطحان على جدار حجري دافئ.",
-    "Emoji 🐈‍⬛ ☀️ 👩🏽‍🌾, a family 👩‍👩‍👧, flags 🇮🇳 🇩🇪, blocks ▁▂▃, math ∀x∈ℝ: ⌈x⌉ = −⌊−x⌋.",
+    "Emoji 🐈‍⬛ ☀️ 👩🏽‍🌾, a family 👩‍👩‍👧, flags 🇮🇳 🇩🇪, blocks ▁▂▃, math ∀x: ⌈x⌉ ≥ ⌊x⌋.",
     'def mill(grain: float) -> float:\treturn  grain *  0.8  # "flour", 42 sacks',
     "  Spaces before,  within   and after.  ",
 )
