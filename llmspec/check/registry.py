@@ -6,7 +6,7 @@ A rule is a function whose docstring is its documentation page. It yields findin
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from llmspec.diagnostics import Diagnostic, Fact, Severity, Span
 from llmspec.diagnostics.codes import CODES, Code
@@ -15,8 +15,7 @@ from llmspec.network import Network
 from llmspec.resolve import Resolved
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """What a rule found: a message, and the path of the field to point at. `span` points elsewhere where a path cannot."""
 
     message: str
@@ -27,8 +26,7 @@ class Finding:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """What rules look at that costs something to know: the network and the estimate of a resolved spec."""
 
     resolved: Resolved

@@ -5,14 +5,13 @@ ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from textwrap import dedent
+from typing import NamedTuple
 
 from llmspec.diagnostics.diagnostic import Diagnostic, Fact, Severity, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """A code, the name it reads as, and its page for `llmspec explain`."""
 
     code: str

@@ -4,7 +4,7 @@ Each gives the value and the rule with its numbers, which becomes the value's or
 without numbers, and a test holds that every field marked there is filled here.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.catalog import Accelerator
 from llmspec.spec.schema import Spec
@@ -18,8 +18,7 @@ FFN_MULTIPLE = 64
 UNDETERMINED_SIZE = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
+class Derived(NamedTuple):
     """A derived value and how it came about."""
 
     value: object

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from llmspec.catalog import preset_names, preset_path
 from llmspec.diagnostics import Bag, CompilationError, Span
@@ -149,12 +150,11 @@ class _Composer:
         if entry is None or entry.value is None:
             return []
         items = entry.value if isinstance(entry.value, list) and not single else [entry]
-        names = [item for item in items if isinstance(item.value, str) and item.value]
         for item in items:
-            if item not in names:
+            if not (isinstance(item.value, str) and item.value):
                 expected = "the name of a preset" if single else "a path, or a list of paths"
                 self.bag.add(problem("LS103", f"`{field}` should be {expected}", item.place))
-        return names
+        return [item for item in items if isinstance(item.value, str) and item.value]
 
     def extended(self, name: Node, source: Source, chain: tuple[str, ...]) -> Node | None:
         """Read and expand a file that is named under `extends`."""
@@ -195,8 +195,7 @@ class _Composer:
         return self.expanded[identity]
 
 
-@dataclass(frozen=True, slots=True)
-class _Override:
+class _Override(NamedTuple):
     """One `--set`: the steps of its path with their places, and the value."""
 
     steps: tuple[tuple[str | int, Span], ...]

@@ -4,9 +4,9 @@ import codecs
 import os
 import re
 import stat
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from llmspec.diagnostics import Bag, CompilationError, Span
 from llmspec.diagnostics.codes import problem
@@ -33,8 +33,7 @@ class Layer(StrEnum):
     OVERRIDE = "override"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A text and where it is from. `file` is its name for people, as it stands in every span."""
 
     file: str

@@ -8,8 +8,7 @@ nodes, and what aliases expand to.
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -44,8 +43,7 @@ _SCALAR_TAGS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class Node(NamedTuple):
     """A value of the tree: a scalar, a mapping or a list.
 
     `span` covers the value, `key_span` its key in the mapping around it. `implicit` marks a null for which nothing is written.
