@@ -57,7 +57,8 @@ bench: install  ## measure start-up, builds and training speed
 	$(BIN)/python -m tests.bench
 
 # data/ and run/ of a trained quickstart stay; all else is rendered afresh, so that no hand edit survives in the record.
-golden: install  ## render the committed projects in generated/ again
+golden: install  ## render the committed projects in generated/, and the schema beside the specs, again
+	$(BIN)/llmspec schema > specs/llmspec.schema.json
 	@for name in $(GOLDEN); do \
 		mkdir -p "generated/$$name" && \
 		find "generated/$$name" -mindepth 1 -maxdepth 1 ! -name data ! -name run -exec rm -rf {} + && \

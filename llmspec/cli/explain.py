@@ -1,9 +1,12 @@
 """`llmspec explain NAME`: the documentation of a diagnostic's code or of a field."""
 
+from typing import TYPE_CHECKING
+
 import click
 from click.shell_completion import CompletionItem
 
-from llmspec.cli.fields import Field
+if TYPE_CHECKING:
+    from llmspec.cli.fields import Field
 
 
 def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -25,7 +28,7 @@ def command(name: str) -> None:
     for page in documentation():
         if name.upper() == page.code or name.lower() == page.name:
             click.secho(f"{page.name} ({page.code})", bold=True)
-            click.echo(f"\n{page.page}", nl=False)
+            click.echo(f"\n{page.text}", nl=False)
             return
     found = find_fields(name)
     if not found:
@@ -33,7 +36,7 @@ def command(name: str) -> None:
     click.echo("\n\n".join(field_page(fields) for fields in found))
 
 
-def find_fields(name: str) -> list[list[Field]]:
+def find_fields(name: str) -> "list[list[Field]]":
     """The fields that a name means, those of one path together: by whole path, else by the end of it, else as another tool's name."""
     import re
 
@@ -56,7 +59,7 @@ def find_fields(name: str) -> list[list[Field]]:
     return []
 
 
-def field_page(fields: list[Field]) -> str:
+def field_page(fields: "list[Field]") -> str:
     """The page of one path: what its kinds say of it."""
     from llmspec.cli.fields import all_fields
 

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from pathlib import Path
+from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -46,11 +46,12 @@ def grouped(value: int) -> str:
     return f"{value:,}"
 
 
-def environment(directory: Path | None = None) -> Environment:
-    """The environment that all templates are rendered in."""
+@cache
+def environment() -> Environment:
+    """The environment that all templates are rendered in; it keeps the templates that it has compiled."""
     # Line statements start with `#:`, a comment in Python, shell, YAML and TOML: templates stay valid files of their language.
     jinja = Environment(
-        loader=FileSystemLoader(directory or templates_directory()),
+        loader=FileSystemLoader(templates_directory()),
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,

@@ -100,8 +100,8 @@ def test_validate_problem(format: str, llmspec: Run, broken: Path) -> None:
     finished = llmspec("validate", broken.name, "--format", format, cwd=broken.parent)
     assert finished.returncode == 1
     text, silent = (finished.stderr, finished.stdout) if format == "full" else (finished.stdout, finished.stderr)
-    assert silent == ""
-    assert "LS101" in text and "num_layrs" in text and "num_layers" in text
+    assert silent in ("", "Found 1 error.\n")
+    assert "LS101" in text and "num_layrs" in text and ("num_layers" in text or format == "concise")
     line = 1 + broken.read_text().splitlines().index("  num_layrs: 6")
     if format in ("full", "concise"):
         assert f"broken.yaml:{line}:3" in text
@@ -162,10 +162,10 @@ def test_estimate_problems_keep_stdout_clean(llmspec: Run, broken: Path) -> None
 
 
 def test_overrides(llmspec: Run) -> None:
-    small = llmspec("estimate", QUICKSTART, "--format", "json", "--set", "architecture.num_layers=1", "--set", "training.max_steps=10")
+    small = llmspec("estimate", QUICKSTART, "--format", "json", "--set", "architecture.num_layers=1", "--set", "training.max_steps=100")
     assert json.loads(small.stdout)["parameters"]["total"] < 2_000_000
-    wrong = llmspec("validate", QUICKSTART, "--set", "training.max_step=10", "--format", "concise")
-    assert wrong.returncode == 1 and "max_steps" in wrong.stdout
+    wrong = llmspec("validate", QUICKSTART, "--set", "training.max_step=10")
+    assert wrong.returncode == 1 and "--set:1:10" in wrong.stderr and "max_steps" in wrong.stderr
 
 
 def test_build_and_rebuild(llmspec: Run, tmp_path: Path) -> None:

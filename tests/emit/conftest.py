@@ -40,7 +40,7 @@ def changed(spec: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
         place: Any = result
         for name in parents:
             place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
-        place[int(last) if isinstance(place, list) else last] = value
+        place[int(last) if isinstance(place, list) else last] = copy.deepcopy(value)
     return result
 
 
