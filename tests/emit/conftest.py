@@ -44,6 +44,11 @@ def changed(spec: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     return result
 
 
+def escaped(character: str) -> str:
+    """JSON takes some characters as they are that YAML reads as line ends or refuses."""
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
 class Compiler:
     """Compiles specs that are given as mappings. JSON is YAML, so no writer is needed."""
 
@@ -52,7 +57,7 @@ class Compiler:
 
     def write(self, spec: Mapping[str, Any]) -> Path:
         path = self.directory / "spec.yaml"
-        path.write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
+        path.write_text("".join(map(escaped, json.dumps(spec, ensure_ascii=False))), encoding="utf-8")
         return path
 
     def analyze(self, spec: Mapping[str, Any]) -> Analysis:

@@ -81,7 +81,8 @@ TEXTS = st.one_of(
 
 def everywhere(text: str) -> dict[str, Any]:
     """The base spec with a text in every field that takes any text."""
-    return changed(BASE, {field: text for field in TEXT_FIELDS})
+    # The file of a tokenizer is known by its ending.
+    return changed(BASE, {field: f"{text}.json" if field == "tokenizer.path" else text for field in TEXT_FIELDS})
 
 
 def run_config(project: Project, directory: Path) -> dict[str, Any]:
