@@ -29,7 +29,7 @@ def bpe(vocab_size: int = 700, **fields: Any) -> dict[str, Any]:
         (bpe(), "700 None 1"),
         (bpe(add_bos=True), "700 1 2"),
         ({**bpe(420), "kind": "unigram", "add_bos": True, "add_eos": False}, "420 1 None"),
-        ({"kind": "char", "vocab_size": 146, "add_bos": True}, "146 1 2"),
+        ({"kind": "char", "vocab_size": 143, "add_bos": True}, "143 1 2"),
         ({"kind": "byte", "add_bos": True}, "258 256 257"),
         ({"kind": "pretrained", "path": "tokenizer.json", "vocab_size": 512, "eos_token": "<|end|>"}, "400 None 0"),
         ({"kind": "pretrained", "path": "tokenizer.model", "vocab_size": 512, "add_bos": True}, "450 1 2"),
