@@ -86,7 +86,7 @@ def read_source(path: Path, bag: Bag, *, file: str | None = None, layer: Layer =
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            inside = sorted(entry.name for entry in path.glob("*.y*ml"))[:3]
+            inside = sorted(entry.name for entry in path.glob("[!.]*.y*ml"))[:3]
             hints = [f"name the spec in it: {choice([str(path / name) for name in inside])}"] if inside else []
             raise fail("LS002", f"`{path}` is a directory, not a spec", *hints)
         if status.st_size > MAX_BYTES:

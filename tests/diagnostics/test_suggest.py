@@ -29,7 +29,7 @@ def test_edit_distance() -> None:
     for _ in range(300):
         first, second = ("".join(draw.choices("abc", k=draw.randint(0, 7))) for _ in range(2))
         assert edit_distance(first, second) == reference(first, second)
-    assert (edit_distance("num_layrs", "num_layers"), edit_distance("wieght", "weight"), edit_distance("", "abc")) == (1, 1, 3)
+    assert (edit_distance("num_layrs", "num_layers"), edit_distance("weihgt", "weight"), edit_distance("", "abc")) == (1, 1, 3)
 
 
 @pytest.mark.parametrize(

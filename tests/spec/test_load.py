@@ -168,7 +168,7 @@ def test_empty_launcher(path: Path) -> None:
 def test_places_in_presets_and_overrides(path: Path) -> None:
     (problem,) = diagnose(path, SMALL, "training.max_steps=many")
     assert (problem.code, problem.span.file, problem.span.column) == ("LS103", "--set", 20)
-    (problem,) = diagnose(path, SMALL, "data.sources[0].wieght=2")
+    (problem,) = diagnose(path, SMALL, "data.sources[0].weihgt=2")
     assert (problem.code, problem.span.file, problem.span.column) == ("LS101", "--set", 17)
 
 
