@@ -5,7 +5,7 @@ products that read the same tensor keep it once. What is said here of PyTorch wa
 tests see it again.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.network.network import Component
 from llmspec.resolve.resolved import Resolved
@@ -16,8 +16,7 @@ INTEGER = 8
 FUSED = ("fused attention output", "softmax normalisers")
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A tensor that is kept, in bytes for one token of a micro batch.
 
     `result` says that it is the result of a matrix product or of attention, which selective checkpointing keeps anyway.

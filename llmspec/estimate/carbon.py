@@ -1,6 +1,6 @@
 """Carbon: the run's energy on its grid, and its share of making the machines."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.catalog import embodied_carbon, grid_intensity
 from llmspec.estimate.derivation import Quantity, constant, field
@@ -11,8 +11,7 @@ from llmspec.resolve.resolved import Resolved
 HOURS_PER_YEAR = 8760
 
 
-@dataclass(frozen=True, slots=True)
-class Carbon:
+class Carbon(NamedTuple):
     """Carbon dioxide equivalent of the run. `total` and `operational` are None where its energy is not known."""
 
     total: Quantity | None

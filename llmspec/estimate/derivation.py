@@ -1,15 +1,14 @@
 """What a figure is: a value with its unit, formula, inputs and source, so that every figure can be derived in front of the reader."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.resolve.resolved import Resolved
 
 COUNTED = "counted from the network"
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(NamedTuple):
     """A value that a formula uses. `origin` says where it came from: a line of the spec, the catalog, the network, another figure."""
 
     name: str
@@ -17,8 +16,7 @@ class Input:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """One figure of the estimate.
 
     `formula` is for people and uses the names of `inputs`. `source` says what the formula rests on: exact counting, a paper, a

@@ -4,8 +4,7 @@ The exact counts know nothing of devices, the schedule knows nothing of kernels;
 physical meaning each, and are the only ones that a better fit would replace.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from llmspec.catalog import Accelerator, find_accelerator
 from llmspec.estimate.derivation import Input, constant, field
@@ -41,8 +40,7 @@ MAMF = "highest measured speed of large matrix products (stas00/ml-engineering)"
 MODEL = "device model of llmspec"
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """One device as the schedule sees it; bytes, seconds, FLOP/s."""
 
     name: str

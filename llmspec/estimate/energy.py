@@ -1,6 +1,6 @@
 """Energy: power by what the devices do, their hosts, and the building around them. Not rated power times hours."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.catalog import facility
 from llmspec.estimate.derivation import Quantity, constant
@@ -28,8 +28,7 @@ SOURCE = "power model of llmspec; metered training runs swing between 15% and 85
 ERROR = (0.75, 1.25)
 
 
-@dataclass(frozen=True, slots=True)
-class Energy:
+class Energy(NamedTuple):
     """What the run draws from the grid. None where the catalog has no rated power for the device."""
 
     kwh: Quantity | None

@@ -35,8 +35,7 @@
     derivations.<key>                        only when asked for: unit, formula, inputs and source of each figure
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmspec.estimate.carbon import Carbon, estimate_carbon
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity
@@ -53,8 +52,7 @@ from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What a run will need, take and cost."""
 
     device: str
@@ -147,7 +145,7 @@ class Estimate:
                 key: {
                     "unit": quantity.unit,
                     "formula": quantity.formula,
-                    "inputs": [asdict(value) for value in quantity.inputs],
+                    "inputs": [value._asdict() for value in quantity.inputs],
                     "source": quantity.source,
                 }
                 for key, quantity in quantities.items()

@@ -1,6 +1,6 @@
 """Floating-point operations: exact counts from the network, in three conventions that must not be mixed."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.estimate.derivation import Quantities, Quantity, counted, field
 from llmspec.network.network import AttentionProduct, Component, MatrixProduct, Network
@@ -12,8 +12,7 @@ BACKWARD_PRODUCTS = 2.0
 BACKWARD_ATTENTION = 2.5
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardCounts:
+class ForwardCounts(NamedTuple):
     """Forward FLOPs for one token of some operations."""
 
     products: int
@@ -26,8 +25,7 @@ class ForwardCounts:
         return self.products + self.attention
 
 
-@dataclass(frozen=True, slots=True)
-class Flops:
+class Flops(NamedTuple):
     """Training FLOPs, forward and backward.
 
     `per_token` counts all pairs of the attention, as torch's FlopCounterMode does, and is what model FLOPs utilisation is measured

@@ -1,7 +1,7 @@
 """Expected loss, and the size that would be optimal for the same compute, from published scaling laws."""
 
-from dataclasses import dataclass
 from math import exp, log
+from typing import NamedTuple
 
 from llmspec.estimate.derivation import Quantity, constant, field
 from llmspec.estimate.parameters import Parameters
@@ -34,8 +34,7 @@ MEANING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(NamedTuple):
     """What the law expects. `meaning` says in words what the number is, `verdict` how far the spec is from compute-optimal."""
 
     expected: Quantity

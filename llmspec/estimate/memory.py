@@ -1,7 +1,7 @@
 """Memory of one device: every component at each moment that can be the peak."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.estimate.activations import (
     FLOAT,
@@ -37,8 +37,7 @@ ASSUMED = "assumption of llmspec"
 TRACED = "what autograd keeps in the emitted model, traced with saved-tensor hooks on PyTorch 2.13"
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """Memory of one device at its peak.
 
     `by_component` holds bytes and adds up to `peak_bytes`; `components` is the same as figures. `allocated_bytes` is what PyTorch's
@@ -67,8 +66,7 @@ class Memory:
         return self.fits and self.peak.high is not None and self.peak.high * GIB > self.capacity_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
+class _Sizes(NamedTuple):
     """Elements of all parameters, of those whose gradients come last, of the largest matrix; bytes of autocast's copies."""
 
     parameters: int

@@ -1,6 +1,6 @@
 """Money: device hours at the price of the spec or of the catalog's best quote."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.catalog import Quote, best_quote, prices_for
 from llmspec.estimate.derivation import Input, Quantity, field
@@ -8,8 +8,7 @@ from llmspec.estimate.wall_clock import WallClock
 from llmspec.resolve.resolved import Resolved
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """One provider's cheapest quote for the run."""
 
     provider: str
@@ -18,8 +17,7 @@ class Offer:
     date: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(NamedTuple):
     """What the run costs. `cost` is None where nobody quotes the device; `provider` is None where the spec gives its own price."""
 
     cost: Quantity | None

@@ -1,6 +1,6 @@
 """Parameters: exact counts of the emitted model, by component."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.estimate.derivation import Input, Quantities, Quantity, counted
 from llmspec.network.network import Component, Network, WeightKind
@@ -9,8 +9,7 @@ EXACT = "exact: the sum over the tensors of the emitted model"
 _TABLES = (WeightKind.EMBEDDING, WeightKind.POSITION, WeightKind.OUTPUT_MATRIX)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """How many parameters the model has."""
 
     total: Quantity

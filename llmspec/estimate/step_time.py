@@ -1,8 +1,8 @@
 """Step time: a roofline for each operation of the network, a schedule over them, and what the devices wait for each other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import log, sqrt
+from typing import NamedTuple
 
 from llmspec.estimate.activations import FLOAT, compute_bytes
 from llmspec.estimate.derivation import Input, Quantities, Quantity, constant, field
@@ -40,8 +40,7 @@ ERROR_UNMEASURED = (0.6, 1.7)
 CONVENTION = "model FLOPs of the attention's all pairs, head included, recomputation not, over the stated dense peak (PaLM's 6N + 12LHT)"
 
 
-@dataclass(frozen=True, slots=True)
-class StepTime:
+class StepTime(NamedTuple):
     """One optimizer step. `parts` are seconds that add up to the step."""
 
     step: Quantity
@@ -57,14 +56,12 @@ class StepTime:
         return max(self.parts, key=lambda name: self.parts[name])
 
 
-@dataclass(slots=True)
 class _Tally:
     """Seconds and kernels of one micro batch."""
 
-    products: float = 0.0
-    attention: float = 0.0
-    elementwise: float = 0.0
-    kernels: int = 0
+    def __init__(self) -> None:
+        self.products = self.attention = self.elementwise = 0.0
+        self.kernels = 0
 
 
 def _elementwise_bytes(operation: Elementwise, size: int) -> float:

@@ -1,6 +1,6 @@
 """Wall-clock: what a run takes beyond its steps."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmspec.estimate.derivation import Quantity, constant, field
 from llmspec.estimate.step_time import StepTime
@@ -12,8 +12,7 @@ GOODPUT_SOURCE = "published runs: 0.87 to 0.91 with validation, checkpoints and 
 HOUR = 3600
 
 
-@dataclass(frozen=True, slots=True)
-class WallClock:
+class WallClock(NamedTuple):
     """How long the run takes. `stops_early` says that `max_duration` ends it before `max_steps`."""
 
     total_hours: Quantity
