@@ -229,7 +229,7 @@ def _attention_fields(attention: Attention, windows: list[int | None]) -> list[C
     if len(set(windows)) > 1:
         assert isinstance(attention.window, tuple)
         pattern = tuple(None if entry == "full" else entry for entry in attention.window)
-        comment = "how far back layers see, the token itself included; repeats over the layers, None for everything"
+        comment = "tokens that layers see back, own included, in turn; None: all"
         fields.append(ConfigField("windows", "tuple[int | None, ...]", pattern, comment))
     elif windows[0] is not None:
         fields.append(ConfigField("window", "int", windows[0], "how many tokens back a token sees, itself included"))
