@@ -36,7 +36,6 @@ PROCESSOR_ATTENTION_SHARE = 0.45
 # Processes of one machine exchange gradients through its memory.
 PROCESSOR_LINK_GBS = 1.5
 
-MAMF = "highest measured speed of large matrix products (stas00/ml-engineering)"
 MODEL = "device model of llmspec"
 
 
@@ -118,7 +117,12 @@ def describe_device(resolved: Resolved) -> Device:
         inputs=(
             field(resolved, "hardware.accelerator"),
             constant(f"peak {number_format}", peak / 1e12, origin, "TFLOP/s"),
-            constant("matmul_ceiling", ceiling / 1e12, MAMF if measured else f"{MODEL}: {USUAL_MATMUL_SHARE} of the peak", "TFLOP/s"),
+            constant(
+                "matmul_ceiling",
+                ceiling / 1e12,
+                f"{origin}, measured" if measured else f"{MODEL}: {USUAL_MATMUL_SHARE} of the peak",
+                "TFLOP/s",
+            ),
             constant("memory_bandwidth", bandwidth / 1e9, f"{origin}, {MEMORY_BANDWIDTH_SHARE} of what is stated", "GB/s"),
         ),
     )

@@ -55,6 +55,9 @@ from llmspec.resolve.resolved import Resolved
 class Estimate(NamedTuple):
     """What a run will need, take and cost."""
 
+    name: str
+    tokens: int
+    steps: int
     device: str
     devices: int
     parameters: Parameters
@@ -176,6 +179,9 @@ def estimate(resolved: Resolved, network: Network) -> Estimate:
     energy = estimate_energy(device, step_time, wall_clock, money)
     carbon = estimate_carbon(resolved, wall_clock, energy)
     return Estimate(
+        name=resolved.spec.name,
+        tokens=resolved.spec.training.max_tokens,
+        steps=resolved.spec.training.max_steps,
         device=device.name,
         devices=resolved.world_size,
         parameters=parameters,

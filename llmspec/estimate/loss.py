@@ -29,8 +29,8 @@ ERROR_INSIDE = 0.15
 ERROR_OUTSIDE = 0.30
 
 MEANING = (
-    "nats per token of English web text under a 32k tokenizer: a yardstick between specs, not the loss of your data and tokenizer, "
-    "whose loss lies higher or lower by a constant that only a run shows"
+    "of English web text under a 32k tokenizer: a yardstick between specs; the loss on your own data and tokenizer lies higher or lower "
+    "by a constant that only a run shows"
 )
 
 
@@ -71,12 +71,14 @@ def optimal_parameters(compute: float) -> float:
     return exp((log(ratio) + TOKEN_EXPONENT * log(compute / 6)) / total)
 
 
-def _verdict(ratio: float, optimal_ratio: float) -> str:
+def _verdict(ratio: float, optimal_ratio: float, *, within: bool) -> str:
+    if not within:
+        return f"{ratio:.3g} tokens a parameter, outside the range of the law's runs: what is optimal here no published law says"
     factor = ratio / optimal_ratio
     if factor < 0.5:
         return f"fewer tokens than compute-optimal ({ratio:.3g} against {optimal_ratio:.3g} a parameter): a smaller model would end lower"
-    if factor > 4:
-        return f"far more tokens than compute-optimal ({ratio:.3g} against {optimal_ratio:.3g} a parameter): pays off if served often"
+    if factor > 2:
+        return f"more tokens than compute-optimal ({ratio:.3g} against {optimal_ratio:.3g} a parameter): pays off if the model is used much"
     return f"near compute-optimal ({ratio:.3g} tokens a parameter against {optimal_ratio:.3g})"
 
 
@@ -141,5 +143,5 @@ def expect_loss(resolved: Resolved, parameters: Parameters) -> Loss:
         optimal_loss=Quantity(law(best, best_tokens), "nats/token", f"the law at its {optimum}", budget, SOURCE),
         within_fitted_range=within,
         meaning=MEANING,
-        verdict=_verdict(tokens / size, best_tokens / best),
+        verdict=_verdict(tokens / size, best_tokens / best, within=within),
     )

@@ -1,0 +1,220 @@
+"""The estimate for people: one screen of figures with their bounds, and the derivation of each figure."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+import click
+
+from llmspec.estimate import Estimate, Quantity
+
+WIDTH = 100
+BAR = 32
+LABEL = 20
+_SCALES = ((1e15, "e15"), (1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
+
+
+def estimate_json(estimate: Estimate) -> str:
+    """The estimate as JSON; `llmspec.estimate.estimate` lists its keys."""
+    return json.dumps(estimate.to_json(), indent=2)
+
+
+def estimate_table(estimate: Estimate, *, explain: bool = False) -> str:
+    """One screen: what it is, whether it fits, how long, how much, and what dominates; with `explain`, every derivation below it."""
+    lines = [
+        *_model(estimate),
+        "",
+        *_memory(estimate),
+        "",
+        *_step(estimate),
+        "",
+        *_run(estimate),
+    ]
+    if explain:
+        lines += ["", _bold("How each figure comes about")]
+        for key, quantity in estimate.quantities().items():
+            lines += ["", *_derivation(key, quantity)]
+    return "\n".join(lines)
+
+
+def _model(estimate: Estimate) -> list[str]:
+    parameters = estimate.parameters
+    devices = f"{estimate.devices:,} x {estimate.device}" if estimate.devices > 1 else estimate.device
+    parts = ", ".join(f"{_words(name)} {_scaled(q.value)}" for name, q in parameters.by_component.items())
+    total = estimate.flops.total.value
+    return [
+        f"{_bold(estimate.name)} on {devices}",
+        "",
+        _row("parameters", f"{int(parameters.total.value):,} ({parts})"),
+        _row(
+            "compute",
+            f"{_scaled(estimate.flops.per_token.value).replace('B', 'G')}FLOP a token, {total:.3g} FLOP for {_scaled(estimate.tokens)} tokens",
+        ),
+    ]
+
+
+def _memory(estimate: Estimate) -> list[str]:
+    memory = estimate.memory
+    peak, capacity = memory.peak, memory.capacity.value
+    verdict = click.style("does not fit", fg="red") if not memory.fits else click.style("fits barely", fg="yellow")
+    if memory.fits and not memory.tight:
+        verdict = click.style("fits", fg="green")
+    share = peak.value / capacity
+    head = f"{_gib(peak.value)} of {_gib(capacity)} ({share:.0%}){_bounds(peak, _gib)}"
+    lines = [_row(_bold("memory of a device", LABEL), f"{head}: {_plain_or(verdict)}")]
+    # Bars against the capacity, so that what is empty is what is free; against the peak where it does not fit.
+    whole = max(capacity, peak.value)
+    lines += _bars({name: q.value for name, q in memory.components.items()}, whole, _gib)
+    free = capacity - peak.value
+    if free > 0:
+        lines.append(_row("  free", f"{_gib(free):>10}"))
+    lines.append(_row("", f"peak {memory.moment}"))
+    return lines
+
+
+def _step(estimate: Estimate) -> list[str]:
+    step = estimate.step_time
+    return [
+        _row(_bold("time of a step", LABEL), f"{_seconds(step.step.value)}{_bounds(step.step, _seconds)}"),
+        *_bars(step.parts, step.step.value, _seconds),
+    ]
+
+
+def _run(estimate: Estimate) -> list[str]:
+    step, clock, money, energy, carbon, loss = (
+        estimate.step_time,
+        estimate.wall_clock,
+        estimate.money,
+        estimate.energy,
+        estimate.carbon,
+        estimate.loss,
+    )
+    each = f", {step.tokens_per_second_per_device.value:,.0f} a device" if estimate.devices > 1 else ""
+    early = "; max_duration ends it before max_steps" if clock.stops_early else ""
+    lines = [
+        _row(
+            _bold("run", LABEL),
+            f"{_duration(clock.total_hours.value)}{_bounds(clock.total_hours, _duration)} for {estimate.steps:,} steps{early}",
+        ),
+        _row("  speed", f"{step.tokens_per_second.value:,.0f} tokens/s{each}, model FLOPs utilisation {step.mfu.value:.0%}"),
+    ]
+    if money.cost is None or money.price is None:
+        lines.append(_row("  cost", "nobody quotes this device: set `hardware.price`"))
+    else:
+        origin = money.price.source.removeprefix("catalog: ")
+        text = f"{_dollars(money.cost.value)}{_bounds(money.cost, _dollars)} at {_dollars(money.price.value)} a device hour, {origin}"
+        lines.append(_row("  cost", text))
+        others = [offer for offer in money.offers if offer.provider != money.provider][:4]
+        if others:
+            lines.append(_row("", "elsewhere " + ", ".join(f"{offer.provider} {_dollars(offer.usd)}" for offer in others)))
+    if energy.kwh is None or energy.watts_per_device is None or carbon.total is None:
+        lines.append(_row("  energy", "not known: the catalog has no rated power for this device"))
+    else:
+        watts = f"{energy.watts_per_device.value:,.0f} W a device, PUE {energy.pue.value:g}"
+        lines.append(_row("  energy", f"{_significant(energy.kwh.value)} kWh{_bounds(energy.kwh, _significant)}, {watts}"))
+        grid = carbon.grid.source.removeprefix("catalog: ").partition(",")[0]
+        made = f"{carbon.grid.value:g} g/kWh of {grid}, {_significant(carbon.embodied.value)} kg of it for the machines"
+        lines.append(_row("  carbon", f"{_significant(carbon.total.value)} kg CO2e{_bounds(carbon.total, _significant)}, {made}"))
+    lines.append(_row("  loss", f"{loss.expected.value:.2f} {loss.expected.unit}{_bounds(loss.expected, '{:.2f}'.format)}"))
+    lines += [_row("", line) for line in _wrapped(loss.meaning)]
+    optimal = (
+        ""
+        if not loss.within_fitted_range
+        else f"; for this compute {_scaled(loss.optimal_parameters.value)} parameters on {_scaled(loss.optimal_tokens.value)} tokens"
+    )
+    lines += [_row("", line) for line in _wrapped(loss.verdict + optimal)]
+    largest = max(estimate.memory.by_component, key=lambda name: estimate.memory.by_component[name])
+    lines.append(_row("  dominating", f"{_words(step.dominant)} in time, {_words(largest)} in memory"))
+    return lines
+
+
+def _derivation(key: str, quantity: Quantity) -> list[str]:
+    unit = f" {quantity.unit}" if quantity.unit else ""
+    lines = [f"{_bold(key)} = {_exact(quantity.value)}{unit}{_bounds(quantity, _exact)}"]
+    lines += [f"    {'= ' if n == 0 else '  '}{line}" for n, line in enumerate(_wrapped(quantity.formula, WIDTH - 6))]
+    names = max((len(i.name) for i in quantity.inputs), default=0)
+    values = max((len(i.value) for i in quantity.inputs), default=0)
+    lines += [f"    {i.name:<{names}}  {i.value:>{values}}  {i.origin}" for i in quantity.inputs]
+    lines += [f"    {'source: ' if n == 0 else '        '}{line}" for n, line in enumerate(_wrapped(quantity.source, WIDTH - 12))]
+    return lines
+
+
+def _row(label: str, text: str) -> str:
+    return f"{label:<{LABEL}}{text}".rstrip()
+
+
+def _bars(parts: Mapping[str, float], whole: float, show: Callable[[float], str]) -> Iterable[str]:
+    block = "█" if _unicode() else "#"
+    for name, value in sorted(parts.items(), key=lambda item: -item[1]):
+        share = value / whole
+        yield _row(f"  {_words(name)}", f"{show(value):>10} {share:>5.0%}  {_plain_or(click.style(block * round(BAR * share), fg='cyan'))}")
+
+
+def _bold(text: str, width: int = 0) -> str:
+    return _plain_or(click.style(text, bold=True)) + " " * (width - len(text))
+
+
+def _plain_or(styled: str) -> str:
+    return click.unstyle(styled) if os.environ.get("NO_COLOR") else styled
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") in {"utf8", "utf16", "utf32"}
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _bounds(quantity: Quantity, show: Callable[[float], str]) -> str:
+    if quantity.low is None or quantity.high is None:
+        return ""
+    return f" ({show(quantity.low)} to {show(quantity.high)})"
+
+
+def _scaled(value: float) -> str:
+    for factor, suffix in _SCALES:
+        if abs(value) >= factor:
+            return f"{value / factor:.3g}{suffix}"
+    return f"{value:.3g}"
+
+
+def _significant(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2g}" if value < 1 else f"{value:.3g}"
+
+
+def _exact(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4e}" if abs(value) >= 1e7 or 0 < abs(value) < 1e-3 else f"{value:,.5g}" if abs(value) < 1000 else f"{value:,.1f}"
+
+
+def _gib(value: float) -> str:
+    return f"{value:,.2f} GiB" if value < 100 else f"{value:,.0f} GiB"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.3g} ms" if value < 1 else f"{value:,.3g} s"
+
+
+def _dollars(value: float) -> str:
+    return f"${value:,.0f}" if value >= 100 else f"${value:.2f}" if value >= 0.1 else f"${value:.2g}"
+
+
+def _duration(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{hours * 3600:.0f} s"
+    if hours < 1:
+        return f"{hours * 60:.1f} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"
+
+
+def _wrapped(text: str, width: int = WIDTH - LABEL) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
