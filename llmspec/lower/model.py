@@ -52,7 +52,8 @@ class ModelPlan:
 
     Each `*_component` is the path of a template to include. `window` says whether any layer has a sliding window, `window_pattern`
     that layers differ in it. `mask_always` is true where attention needs a mask in every forward pass, `flex` where masks are
-    FlexAttention's on the accelerator. `num_positions` says that there are only so many positions.
+    FlexAttention's on the accelerator. `num_positions` says that there are only so many positions, `uses_lengths` that the forward
+    pass asks how many tokens there are.
     """
 
     attention_doc: str
@@ -88,6 +89,7 @@ class ModelPlan:
     alibi: bool
     num_positions: bool
     uses_positions: bool
+    uses_lengths: bool
     uses_math: bool
     dropout: bool
     tied: bool
@@ -162,6 +164,7 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
         alibi=alibi,
         num_positions=isinstance(position, LearnedPosition | SinusoidalPosition),
         uses_positions=isinstance(position, Rope | LearnedPosition | SinusoidalPosition),
+        uses_lengths=isinstance(position, Rope | LearnedPosition | SinusoidalPosition) or (masked and not split_documents),
         uses_math=softcap or alibi or scaling in {"yarn", "llama3"} or architecture.initialization.depth_scaled,
         dropout=architecture.dropout > 0,
         tied=architecture.tie_embeddings,
