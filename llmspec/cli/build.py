@@ -14,17 +14,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @spec_argument
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Directory of the project.  [default: generated/<name of the spec>]"
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Directory of the project.  [default: generated/<name of the spec>]")
 @click.option("--plan", "mode", flag_value="plan", help="Print which files would change, and write nothing.")
 @click.option("--diff", "mode", flag_value="diff", help="Print how they would change, and write nothing.")
 @click.option("--check", "mode", flag_value="check", help="Exit with 1 if the project is not what the spec says; write nothing.")
 @set_option
 @format_option
-def command(
-    spec: Path, output: Path | None, mode: str | None, overrides: tuple[str, ...], diagnostic_format: DiagnosticFormat
-) -> None:
+def command(spec: Path, output: Path | None, mode: str | None, overrides: tuple[str, ...], diagnostic_format: DiagnosticFormat) -> None:
     """Compile SPEC into a standalone project.
 
     A rebuild keeps your edits: they are merged with the new code, deleted files stay deleted, and where both changed the same lines

@@ -45,18 +45,13 @@ def find_fields(name: str) -> "list[list[Field]]":
 
     wanted = re.sub(r"\[\d*\]", "", name)
     alias = find_alias(wanted)
-    for fits in (
-        lambda path: path == wanted,
-        lambda path: path.endswith(f".{wanted}"),
-        lambda path: alias is not None and path == alias.path,
-    ):
-        by_path: dict[str, list[Field]] = {}
-        for field in all_fields():
-            if fits(field.path):
-                by_path.setdefault(field.path, []).append(field)
-        if by_path:
-            return list(by_path.values())
-    return []
+    whole = [field for field in all_fields() if field.path == wanted]
+    ending = [field for field in all_fields() if field.path.endswith(f".{wanted}")]
+    named = [field for field in all_fields() if alias is not None and field.path == alias.path]
+    by_path: dict[str, list[Field]] = {}
+    for field in whole or ending or named:
+        by_path.setdefault(field.path, []).append(field)
+    return list(by_path.values())
 
 
 def field_page(fields: "list[Field]") -> str:

@@ -94,8 +94,12 @@ def type_text(info: FieldInfo) -> str:
     if kinds:
         words.insert(0, f"{_list_of(info)}section of kind " + " or ".join(f"`{kind}`" for kind in kinds))
     text = " or ".join(words)
-    lower = [f"at least {m.ge:,}" for m in info.metadata if hasattr(m, "ge")] + [f"above {m.gt:,}" for m in info.metadata if hasattr(m, "gt")]
-    upper = [f"at most {m.le:,}" for m in info.metadata if hasattr(m, "le")] + [f"below {m.lt:,}" for m in info.metadata if hasattr(m, "lt")]
+    lower = [f"at least {m.ge:,}" for m in info.metadata if hasattr(m, "ge")] + [
+        f"above {m.gt:,}" for m in info.metadata if hasattr(m, "gt")
+    ]
+    upper = [f"at most {m.le:,}" for m in info.metadata if hasattr(m, "le")] + [
+        f"below {m.lt:,}" for m in info.metadata if hasattr(m, "lt")
+    ]
     # Where an alias such as Count is bounded once more, the last bound is the field's own.
     return ", ".join([text, *lower[-1:], *upper[-1:]])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import core_schema
 
 from llmspec import catalog
 from llmspec.cli.fields import field_docs, sections
@@ -23,7 +23,8 @@ class _Generator(GenerateJsonSchema):
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> dict[str, Any]:
         inner: dict[str, Any] = super().function_before_schema(schema)
-        spelling = {parse_count: _COUNT, parse_duration: _DURATION}.get(schema["function"]["function"])  # type: ignore[call-overload]
+        function = schema["function"]["function"]
+        spelling = _COUNT if function is parse_count else _DURATION if function is parse_duration else None
         return inner if spelling is None else {"anyOf": [inner, dict(spelling)]}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:

@@ -16,7 +16,6 @@ _PURPOSES = {
     "model.py": "the network, on one device",
     "objectives.py": "from a batch to the loss",
     "sources.py": "raw files to documents, split into training and validation",
-    "sources.py": "reads the raw sources as documents",
     "tokenizer.py": "trains or loads the tokenizer",
     "prepare_data.py": "raw sources to shards of token ids",
     "data.py": "shards to batches; resumes exactly",

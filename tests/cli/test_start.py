@@ -48,6 +48,8 @@ def test_cold_start() -> None:
     seconds = []
     for _ in range(5):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "llmspec", "validate", "specs/quickstart.yaml"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "llmspec", "validate", "specs/quickstart.yaml"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True
+        )
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.5

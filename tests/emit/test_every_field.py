@@ -54,7 +54,10 @@ SECTIONS = {
 A, P = "architecture.", "architecture.position"
 JSONL = {"data.sources": [{"name": "a", "kind": "jsonl", "path": "a.jsonl"}, {"name": "b", "kind": "jsonl", "path": "b.jsonl"}]}
 BOTH_WEIGHTS = {f"data.sources.{index}.weight": 1.0 for index in range(2)}
-PRETRAINED = {"architecture.vocab_size": 1024, "tokenizer": {"kind": "pretrained", "path": "tokenizer.json", "vocab_size": 1000, "add_eos": False}}
+PRETRAINED = {
+    "architecture.vocab_size": 1024,
+    "tokenizer": {"kind": "pretrained", "path": "tokenizer.json", "vocab_size": 1000, "add_eos": False},
+}
 YARN = {P: {"kind": "rope", "scaling": {"kind": "yarn", "factor": 2.0, "original_sequence_length": 32}}}
 LLAMA3 = {P: {"kind": "rope", "scaling": {"kind": "llama3", "factor": 2.0, "original_sequence_length": 32}}}
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}

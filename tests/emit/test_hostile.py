@@ -42,7 +42,7 @@ ATTACKS = [
     "key: [value, *alias",
     "%s %d %(name)s {0} {name}",
     "C:\\new\\table\\x41\\u0041\\N{DASH}",
-    "naïve ‘quotes’ \u202e rtl \U0001f600 \u2028 \u0085 \ufeff",
+    "na\u00efve \u2018quotes\u2019 \u202e rtl \U0001f600 \u2028 \u0085 \ufeff",
     "\\",
     '"""',
     "'",
@@ -75,7 +75,10 @@ BASE = changed(
 )
 TEXTS = st.one_of(
     st.text(min_size=1, max_size=40),
-    st.lists(st.sampled_from(["'", '"', "\\", "\n", "\r", "{{", "}}", "${", "}", "`", "#:", "{##", '"""', "'''", " ", "a", "$(", ")"]), min_size=1).map("".join),
+    st.lists(
+        st.sampled_from(["'", '"', "\\", "\n", "\r", "{{", "}}", "${", "}", "`", "#:", "{##", '"""', "'''", " ", "a", "$(", ")"]),
+        min_size=1,
+    ).map("".join),
 )
 
 
