@@ -37,7 +37,7 @@ def _has_doubtful_values(node: Node) -> bool:
         return any(_has_doubtful_values(entry) for entry in node.value.values())
     if isinstance(node.value, list):
         return any(_has_doubtful_values(item) for item in node.value)
-    return node.implicit if node.value is None else isinstance(node.value, str) and not node.value.isprintable()
+    return node.implicit if node.value is None else isinstance(node.value, str) and not node.value.replace("\n", "").isprintable()
 
 
 def plain(node: Node) -> object:
