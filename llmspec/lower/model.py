@@ -120,8 +120,9 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
     softcap, alibi = attention.logit_softcap is not None, isinstance(position, Alibi)
     masked = softcap or alibi or windows != {None} or spec.data.packing.document_mask
     accelerator = find_accelerator(spec.hardware.accelerator)
-    # FlexAttention has neither dropout nor, on a CPU, a backward pass.
-    flex = masked and not attention.dropout and accelerator is not None and accelerator.device_type == "cuda"
+    # FlexAttention has no dropout, no heads narrower than 16 and, on a CPU, no backward pass.
+    flex = masked and not attention.dropout and attention.head_dim >= 16
+    flex = flex and accelerator is not None and accelerator.device_type == "cuda"
     # A CPU is fastest with one call for each document, as long as nothing is traced: their lengths differ from batch to batch.
     split_documents = masked and not (flex or softcap or alibi or windows != {None} or spec.training.compile)
     split_documents = split_documents and (accelerator is None or accelerator.device_type == "cpu")
