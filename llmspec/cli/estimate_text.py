@@ -42,15 +42,12 @@ def _model(estimate: Estimate) -> list[str]:
     parameters = estimate.parameters
     devices = f"{estimate.devices:,} x {estimate.device}" if estimate.devices > 1 else estimate.device
     parts = ", ".join(f"{_words(name)} {_scaled(q.value)}" for name, q in parameters.by_component.items())
-    total = estimate.flops.total.value
+    total, per_token = estimate.flops.total.value, _scaled(estimate.flops.per_token.value).replace("B", "G")
     return [
         f"{_bold(estimate.name)} on {devices}",
         "",
         _row("parameters", f"{int(parameters.total.value):,} ({parts})"),
-        _row(
-            "compute",
-            f"{_scaled(estimate.flops.per_token.value).replace('B', 'G')}FLOP a token, {total:.3g} FLOP for {_scaled(estimate.tokens)} tokens",
-        ),
+        _row("compute", f"{per_token}FLOP a token, {total:.3g} FLOP for {_scaled(estimate.tokens)} tokens"),
     ]
 
 

@@ -86,6 +86,13 @@ def outer_kept(resolved: Resolved, *, processor: bool) -> tuple[Kept, ...]:
     return tuple(kept)
 
 
+def split_documents(spec: Spec, *, processor: bool) -> bool:
+    """Whether attention runs once for each document, as it does on a processor where a document mask is all the mask there is."""
+    attention = spec.architecture.attention
+    only = attention.logit_softcap is None and attention.window is None and spec.architecture.position.kind != "alibi"
+    return processor and only and spec.data.packing.document_mask and not spec.training.compile
+
+
 def dense_attention(resolved: Resolved, layer: int, *, processor: bool) -> bool:
     """Whether a layer's attention is given a mask of all pairs, and not the kernel's own causal one or a block mask."""
     spec = resolved.spec
@@ -96,7 +103,7 @@ def dense_attention(resolved: Resolved, layer: int, *, processor: bool) -> bool:
         or spec.architecture.position.kind == "alibi"
         or spec.architecture.attention.logit_softcap is not None
     )
-    return wanted and (processor or spec.architecture.attention.dropout > 0)
+    return wanted and (processor or spec.architecture.attention.dropout > 0) and not split_documents(spec, processor=processor)
 
 
 def shared_mask_bytes(resolved: Resolved, *, processor: bool) -> int:
@@ -180,7 +187,7 @@ def _attention(resolved: Resolved, layer: int, *, processor: bool) -> list[Kept]
             kept.append(Kept("attention dropout", Component.ATTENTION, pairs * FLOAT * (2 if size == FLOAT else 1)))
         return kept
     if attention.dropout and processor:
-        # The processor's fused kernel knows no dropout; the composed one computes in fp32.
+        # The processor's fused kernel knows no dropout; the composed one computes in fp32. Documents shorter than the sequence keep less.
         kept += [
             Kept("queries, keys, values", Component.ATTENTION, 3 * queries * FLOAT),
             Kept("attention output", Component.ATTENTION, queries * size),
@@ -194,6 +201,8 @@ def _attention(resolved: Resolved, layer: int, *, processor: bool) -> list[Kept]
         Kept(FUSED[0], Component.ATTENTION, queries * size, result=True),
         Kept(FUSED[1], Component.ATTENTION, heads * FLOAT, result=True),
     ]
+    if split_documents(spec, processor=processor):
+        kept.append(Kept("outputs by document", Component.ATTENTION, queries * size))
     if masked and not alibi:
         # Each call turns the truths of its mask into numbers of its own format and keeps those.
         kept.append(Kept("attention mask", Component.ATTENTION, length * size / (1 if by_document else sequences)))

@@ -51,6 +51,15 @@ from llmspec.estimate.wall_clock import WallClock, estimate_wall_clock
 from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
 
+_MAY_BE_UNKNOWN = (
+    "cost.usd",
+    "cost.usd_per_device_hour",
+    "energy.kwh",
+    "energy.watts_per_device",
+    "carbon.kg_co2e",
+    "carbon.operational_kg_co2e",
+)
+
 
 class Estimate(NamedTuple):
     """What a run will need, take and cost."""
@@ -127,7 +136,7 @@ class Estimate(NamedTuple):
         result: dict[str, Any] = {
             section: {} for section in ("parameters", "flops", "memory", "time", "throughput", "cost", "energy", "carbon", "loss")
         }
-        for key in ("cost.usd", "cost.usd_per_device_hour", "energy.kwh", "energy.watts_per_device", "carbon.kg_co2e"):
+        for key in _MAY_BE_UNKNOWN:
             _put(result, key, None)
         for key, quantity in quantities.items():
             _put(result, key, quantity.value)

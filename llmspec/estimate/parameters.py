@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 from llmspec.estimate.derivation import Input, Quantities, Quantity, counted
-from llmspec.network.network import Component, Network, WeightKind
+from llmspec.network.network import Component, Network
 
 EXACT = "exact: the sum over the tensors of the emitted model"
-_TABLES = (WeightKind.EMBEDDING, WeightKind.POSITION, WeightKind.OUTPUT_MATRIX)
 
 
 class Parameters(NamedTuple):
@@ -25,7 +24,7 @@ def count_parameters(network: Network) -> Parameters:
     for weight in network.weights:
         size = weight.size
         sizes[weight.component] += size
-        if weight.component is Component.EMBEDDING or (weight.component is Component.HEAD and weight.kind in _TABLES):
+        if weight.component in (Component.EMBEDDING, Component.HEAD):
             tables += size
     total = sum(sizes.values())
     by_component = {

@@ -17,6 +17,8 @@ EAGER_PASSES = 2.0
 COMPILED_PASSES = 1.0
 PROCESSOR_EAGER_PASSES = 4.0
 PROCESSOR_COMPILED_PASSES = 2.5
+PROCESSOR_CONVERSION_PASSES = 4.0
+PROCESSOR_EXPONENTIAL_PASSES = 2.0
 # The backward pass reads the gradient and what was kept, and writes a gradient for each input.
 BACKWARD_PASSES = 2.0
 # Kernels of one operation, forward and backward.
@@ -86,7 +88,9 @@ def _add(tally: _Tally, operation: Operation, resolved: Resolved, device: Device
                 # Autocast converts the weight and, in eager mode, the input and the gradients; weight gradients are added in fp32.
                 weight = inner * outer * (FLOAT + size) * 2
                 moving = 0 if compiled else tokens * (inner + outer) * (FLOAT + size)
-                tally.elementwise += (weight + moving) * _slowness(device) / device.memory_bandwidth
+                tally.elementwise += (
+                    (weight + moving) * (PROCESSOR_CONVERSION_PASSES if device.is_processor else 1) / device.memory_bandwidth
+                )
             tally.kernels += kernels["product"]
         case AttentionProduct(head_dim=head_dim):
             flops = operation.causal_flops_per_token(spec.training.sequence_length) * tokens
@@ -96,10 +100,6 @@ def _add(tally: _Tally, operation: Operation, resolved: Resolved, device: Device
             moved = _elementwise_bytes(operation, size) * tokens * passes
             tally.elementwise += (forwards + BACKWARD_PASSES) * moved / device.memory_bandwidth
             tally.kernels += kernels["elementwise"]
-
-
-def _slowness(device: Device) -> float:
-    return 2.0 if device.is_processor else 1.0
 
 
 def _passes(device: Device, compiled: bool) -> float:
@@ -130,7 +130,8 @@ def micro_batch(resolved: Resolved, network: Network, device: Device) -> dict[st
         total.kernels += count * tally.kernels
     for operation in (*network.before.operations, *network.after.operations):
         _add(total, operation, resolved, device, tokens, passes, again=False)
-    loss = tokens * spec.architecture.vocab_size * FLOAT * LOSS_PASSES * _slowness(device) / device.memory_bandwidth
+    loss_passes = LOSS_PASSES * (PROCESSOR_EXPONENTIAL_PASSES if device.is_processor else 1)
+    loss = tokens * spec.architecture.vocab_size * FLOAT * loss_passes / device.memory_bandwidth
     parts = {"matrix_products": total.products, "attention": total.attention, "elementwise": total.elementwise, "loss": loss}
     starts = total.kernels * device.start_seconds
     # A processor starts and computes in turn; an accelerator computes while the next kernels are started, and waits only if it is faster.

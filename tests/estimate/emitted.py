@@ -1,8 +1,8 @@
 """The emitted model, rendered and imported in memory, to hold the estimate against."""
 
 import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any

@@ -84,7 +84,5 @@ def make(
         "precision": "fp32",
         "hardware": {"accelerator": "cpu"} | (hardware or {}),
     }
-    resolved = Resolved(
-        Spec.model_validate(values | sections), {"training": Origin(OriginKind.SPEC, "spec.yaml:9")}, ROOT, Path()
-    )
+    resolved = Resolved(Spec.model_validate(values | sections), {"training": Origin(OriginKind.SPEC, "spec.yaml:9")}, ROOT, Path())
     return resolved, describe(resolved)
