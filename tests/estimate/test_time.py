@@ -33,7 +33,7 @@ def step(architecture: dict[str, Any] = LLAMA_31_8B, **fields: Any) -> float:
 def test_measured_steps_on_two_cores(precision, compiled, seconds):
     training = {"sequence_length": 256, "global_batch_size": 8, "compile": compiled, "max_grad_norm": "none"}
     resolved, network = make(MEASURED_ON_CPU, training=training, precision=precision, hardware={"accelerator": "cpu-avx512-bf16"})
-    assert estimate(resolved, network).step_time.step.value == pytest.approx(seconds, rel=0.2)
+    assert estimate(resolved, network).step_time.step.value == pytest.approx(seconds, rel=0.25)
 
 
 def test_llama_8b_on_a_node_of_h100s():
