@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -182,20 +183,20 @@ def test_build_and_rebuild(llmspec: Run, tmp_path: Path) -> None:
     assert llmspec("build", "run.yaml", "--check", cwd=tmp_path).returncode == 0
     assert "nothing to do" in llmspec("build", "run.yaml", cwd=tmp_path).stdout
 
-    spec.write_text(spec.read_text().replace("max_steps: 400", "max_steps: 500"))
+    spec.write_text(re.sub(r"max_steps: \d+", "max_steps: 77", spec.read_text()))
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     drift = llmspec("build", "run.yaml", "--check", cwd=tmp_path)
     assert drift.returncode == 1 and "config.py" in drift.stdout
     plan = llmspec("build", "run.yaml", "--plan", cwd=tmp_path)
     assert plan.returncode == 0 and "~ config.py" in plan.stdout and "unchanged" in plan.stdout
     diff = llmspec("build", "run.yaml", "--diff", cwd=tmp_path)
-    assert diff.returncode == 0 and "+    max_steps: int = 500" in diff.stdout
+    assert diff.returncode == 0 and "+    max_steps: int = 77" in diff.stdout
     assert before == {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
 
     (project / "train.py").write_text((project / "train.py").read_text() + "\n# mine\n")
     rebuilt = llmspec("build", "run.yaml", cwd=tmp_path)
     assert rebuilt.returncode == 0
-    assert "max_steps: int = 500" in (project / "config.py").read_text()
+    assert "max_steps: int = 77" in (project / "config.py").read_text()
     assert (project / "train.py").read_text().endswith("# mine\n")
 
 

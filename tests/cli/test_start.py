@@ -1,9 +1,9 @@
 """The command line starts fast: what is not needed is not imported."""
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -44,12 +44,13 @@ def test_imports(arguments: list[str], allowed: set[str]) -> None:
 
 
 def test_cold_start() -> None:
-    """`make bench` measures it well; this only catches what makes it twice as slow."""
+    """`make bench` measures it well; this only catches what makes it twice as slow, in processor time, which busy machines keep."""
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "llmspec", "validate", "specs/quickstart.yaml"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True
         )
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(seconds) < 0.5
