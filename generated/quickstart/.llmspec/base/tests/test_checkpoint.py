@@ -1,0 +1,99 @@
+"""Proves that a checkpoint is there as a whole or not at all, and fits or is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import MadeUpData, tiny_model
+from torch import nn
+from torch.optim import AdamW
+
+import checkpoint
+from checkpoint import Progress, find_latest, load_model, restore, save
+from config import OptimizerConfig
+from objectives import predict
+from optim import build_optimizer
+
+SETTINGS = {"training": {"global_batch_size": 8}}
+
+
+def trained() -> tuple[nn.Module, AdamW]:
+    model = tiny_model()
+    optimizer = build_optimizer(model, OptimizerConfig())
+    predict(model, MadeUpData().batch(0, 2)).square().mean().backward()
+    optimizer.step()
+    return model, optimizer
+
+
+def write(directory: Path, *steps: int) -> tuple[nn.Module, AdamW]:
+    model, optimizer = trained()
+    for step in steps:
+        save(directory, model, optimizer, Progress(step=step), SETTINGS, keep=2)
+    return model, optimizer
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in (directory / "checkpoints").iterdir())
+
+
+def test_restore_gives_back_everything(tmp_path: Path) -> None:
+    model, optimizer = trained()
+    progress = Progress(step=1, samples=8, tokens=128, seconds=1.5)
+    path = save(tmp_path, model, optimizer, progress, SETTINGS, keep=1)
+    other = tiny_model()
+    other_optimizer = build_optimizer(other, OptimizerConfig())
+    assert restore(path, other, other_optimizer, SETTINGS) == progress
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(one, two)
+        for key, moment in optimizer.state[one].items():
+            assert torch.equal(moment, other_optimizer.state[two][key])
+
+
+def test_newest_are_kept(tmp_path: Path) -> None:
+    write(tmp_path, 1, 2, 3)
+    assert names(tmp_path) == ["step-00000002", "step-00000003"]
+    assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000003"
+
+
+def test_no_checkpoint(tmp_path: Path) -> None:
+    assert find_latest(tmp_path) is None
+
+
+def test_interrupted_write_is_not_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, optimizer = write(tmp_path, 1)
+
+    def full_disk(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr(checkpoint, "_flush", full_disk)
+        save(tmp_path, model, optimizer, Progress(step=2), SETTINGS, keep=2)
+    assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000001"
+    save(tmp_path, model, optimizer, Progress(step=2), SETTINGS, keep=2)
+    assert names(tmp_path) == ["step-00000001", "step-00000002"]
+
+
+def test_deleted_in_part_is_not_a_checkpoint(tmp_path: Path) -> None:
+    write(tmp_path, 1, 2)
+    (tmp_path / "checkpoints/step-00000002/state.json").unlink()
+    assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000001"
+
+
+def test_another_model_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    with pytest.raises(ValueError, match="another model"):
+        load_model(nn.Linear(2, 2), tmp_path / "checkpoints/step-00000001")
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    model, optimizer = write(tmp_path, 1)
+    with pytest.raises(ValueError, match="`global_batch_size` of the training was 8 and is 16"):
+        restore(
+            tmp_path / "checkpoints/step-00000001",
+            model,
+            optimizer,
+            {"training": {"global_batch_size": 16}},
+        )

@@ -1,0 +1,119 @@
+"""Proves that steps, resuming and stopping are right, on a tiny run."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from tiny import MAX_STEPS, VOCAB_SIZE, MadeUpData, shrink, tiny_model
+
+import train
+from data import IGNORED
+from objectives import count_targets, cross_entropy
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train the tiny run, and leave Ctrl-C to pytest."""
+    shrink(monkeypatch.setattr)
+    monkeypatch.setattr(train, "catch_signals", lambda: [])
+
+
+def run(output_dir: Path, *arguments: str) -> int:
+    return train.main(["--device", "cpu", "--output-dir", str(output_dir), *arguments])
+
+
+def metrics(output_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_loss_equals_torch() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 9, VOCAB_SIZE, requires_grad=True)
+    targets = torch.randint(VOCAB_SIZE, (2, 9))
+    targets[0, :3] = IGNORED
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+    total = cross_entropy(logits, targets)
+    torch.testing.assert_close(total, expected)
+    (expected_gradient,) = torch.autograd.grad(expected * 3, logits)
+    (gradient,) = torch.autograd.grad(total * 3, logits)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("micro", [1, 2, 4])
+def test_accumulation_equals_the_big_batch(micro: int) -> None:
+    gradients = []
+    for size in (8, micro):
+        model = tiny_model().eval()  # without dropout, whose masks depend on the batch's shape
+        batches = [MadeUpData().batch(first, size) for first in range(0, 8, size)]
+        num_targets = sum(map(count_targets, batches))
+        total = train.forward_backward(model, batches, num_targets, CPU)
+        gradients.append([total, *(parameter.grad for parameter in model.parameters())])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+
+
+def test_loss_falls(tmp_path: Path) -> None:
+    assert run(tmp_path) == 0
+    losses = [line["loss"] for line in metrics(tmp_path)]
+    assert len(losses) == MAX_STEPS
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(tmp_path: Path) -> None:
+    run(tmp_path / "whole")
+    run(tmp_path / "parts", "--max-steps", "2")
+    run(tmp_path / "parts", "--resume", "--max-steps", "5")
+    run(tmp_path / "parts", "--resume")
+    checkpoints = [
+        tmp_path / name / f"checkpoints/step-{MAX_STEPS:08d}" for name in ("whole", "parts")
+    ]
+    whole, parts = (load_file(checkpoint / "model.safetensors") for checkpoint in checkpoints)
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    whole, parts = (torch.load(checkpoint / "training_state.pt") for checkpoint in checkpoints)
+    for name, moments in whole.items():
+        assert all(torch.equal(moment, parts[name][key]) for key, moment in moments.items())
+    losses = [[line["loss"] for line in metrics(tmp_path / name)] for name in ("whole", "parts")]
+    assert losses[0] == losses[1]
+
+
+def test_lines_after_the_checkpoint_are_written_once(tmp_path: Path) -> None:
+    run(tmp_path, "--max-steps", "3")
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "loss": 0.0}\n{"step": 5, "lo')  # as a crash leaves it
+    run(tmp_path, "--resume")
+    assert [line["step"] for line in metrics(tmp_path)] == list(range(1, MAX_STEPS + 1))
+
+
+def test_signal_saves_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "catch_signals", lambda: [signal.SIGTERM])
+    assert run(tmp_path) == 128 + signal.SIGTERM
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+
+
+def test_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    run(tmp_path, "--max-steps", "1")
+    with pytest.raises(SystemExit, match="--resume"):
+        run(tmp_path)
+
+
+def test_nan_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "learning_rate", lambda *_: float("nan"))
+    with pytest.raises(SystemExit, match="step 2: the loss is nan"):
+        run(tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_dry_run_needs_no_data_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "run", "--dry-run") == 0
+    assert "global batch" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
