@@ -20,7 +20,7 @@ class ModelConfig:
     ffn_hidden_size: int = 512  # width of the feed-forward's hidden layer
     norm_eps: float = 1e-05  # added to the variance before its root
     rope_theta: float = 10000.0  # base of the rotary frequencies
-    init_std: float = 0.06  # standard deviation of new matrices and embeddings
+    init_std: float = 0.04  # standard deviation of new matrices and embeddings
 
 
 @dataclass(frozen=True)
