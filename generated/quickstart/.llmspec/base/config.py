@@ -75,7 +75,7 @@ class TrainingConfig:
     sequence_length: int = 256  # tokens in one sequence
     global_batch_size: int = 8  # sequences in one step, over all devices
     micro_batch_size: int = 8  # sequences in one forward pass on one device
-    max_steps: int = 600  # optimizer steps
+    max_steps: int = 480  # optimizer steps
     max_grad_norm: float = 1.0  # gradients of a larger norm are scaled down to it
 
 
