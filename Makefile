@@ -8,7 +8,7 @@ GOLDEN := quickstart gpt2-124m
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow test-gpu lint format bench golden clean
+.PHONY: help pictures install quickstart test test-slow lint format bench golden clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,13 +33,10 @@ quickstart: install  ## validate, estimate, build and train specs/quickstart.yam
 	PATH="$(CURDIR)/$(BIN):$$PATH" generated/quickstart/launch/local.sh
 
 test: lint  ## check the sources and run the tests that are not slow
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow and not gpu"
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
 
 test-slow: install  ## run the slow tests
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "slow and not gpu"
-
-test-gpu: install  ## run the tests that need a CUDA device
-	$(BIN)/python -m pytest -q -m gpu
+	$(BIN)/python -m pytest -q -n $(JOBS) -m slow
 
 # ruff reads the pyproject.toml of each project in generated/ for its files.
 lint: install  ## check style, spelling, types and the direction of imports
@@ -55,6 +52,9 @@ format: install  ## sort imports and format the sources
 
 bench: install  ## measure start-up, builds and training speed
 	$(BIN)/python -m tests.bench
+
+pictures: install  ## draw the README's pictures from a finished quickstart
+	$(BIN)/python -m tests.bench.pictures
 
 # data/ and run/ of a trained quickstart stay; all else is rendered afresh, so that no hand edit survives in the record.
 golden: install  ## render the committed projects in generated/, and the schema beside the specs, again
