@@ -32,11 +32,12 @@ quickstart: install  ## validate, estimate, build and train specs/quickstart.yam
 	$(BIN)/llmspec build specs/quickstart.yaml
 	PATH="$(CURDIR)/$(BIN):$$PATH" generated/quickstart/launch/local.sh
 
+# One thread a worker: torch's threads wait for each other by spinning, which on shared cores costs tenfold.
 test: lint  ## check the sources and run the tests that are not slow
-	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
 
 test-slow: install  ## run the slow tests
-	$(BIN)/python -m pytest -q -n $(JOBS) -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m slow
 
 # ruff reads the pyproject.toml of each project in generated/ for its files.
 lint: install  ## check style, spelling, types and the direction of imports
