@@ -18,15 +18,10 @@ def command(
     spec: Path, overrides: tuple[str, ...], explain: bool, output: Literal["table", "json"], diagnostic_format: DiagnosticFormat
 ) -> None:
     """Tell what the run of SPEC costs: parameters, FLOPs, memory, time, money, energy, carbon and the expected loss."""
+    from llmspec.cli.estimate_text import estimate_json, estimate_table
     from llmspec.compile import analyze
 
     with reporting(diagnostic_format) as bag:
         analysis = analyze(spec, overrides, bag)
-    if output == "json":
-        import json
-
-        click.echo(json.dumps(analysis.estimate.to_json(derivations=explain), indent=2))
-    else:
-        from llmspec.cli.estimate_text import estimate_table
-
-        click.echo(estimate_table(analysis.estimate, explain=explain))
+    text = estimate_json if output == "json" else estimate_table
+    click.echo(text(analysis.estimate, explain=explain))

@@ -15,9 +15,9 @@ LABEL = 20
 _SCALES = ((1e15, "e15"), (1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
 
 
-def estimate_json(estimate: Estimate) -> str:
-    """The estimate as JSON; `llmspec.estimate.estimate` lists its keys."""
-    return json.dumps(estimate.to_json(), indent=2)
+def estimate_json(estimate: Estimate, *, explain: bool = False) -> str:
+    """The estimate as JSON, with every derivation where `explain` asks for it; `llmspec.estimate.estimate` lists its keys."""
+    return json.dumps(estimate.to_json(derivations=explain), indent=2)
 
 
 def estimate_table(estimate: Estimate, *, explain: bool = False) -> str:
