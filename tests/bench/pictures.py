@@ -55,8 +55,7 @@ def loss_curve(rows: list[dict[str, float]]) -> str:
     line = " ".join(f"{x(row['step']):.1f},{y(row['loss']):.1f}" for row in rows)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{TRAINING}" stroke-width="2"/>')
     scored = [row for row in rows if "validation_loss" in row]
-    for row in scored:
-        parts.append(f'<circle cx="{x(row["step"]):.1f}" cy="{y(row["validation_loss"]):.1f}" r="4" fill="{VALIDATION}"/>')
+    parts.extend(f'<circle cx="{x(row["step"]):.1f}" cy="{y(row["validation_loss"]):.1f}" r="4" fill="{VALIDATION}"/>' for row in scored)
     final = f"{rows[-1]['loss']:.2f} training", f"{scored[-1]['validation_loss']:.2f} validation"
     for index, (color, text) in enumerate(zip((TRAINING, VALIDATION), final, strict=True)):
         parts.append(f'<text x="{WIDTH - RIGHT - 130}" y="{TOP + 22 + 20 * index}" fill="{color}">{escape(text)}</text>')
