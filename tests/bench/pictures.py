@@ -63,17 +63,18 @@ def loss_curve(rows: list[dict[str, float]]) -> str:
 
 
 def terminal(command: list[str]) -> str:
-    """What a terminal 100 columns wide shows for an llmspec command, as SVG."""
+    """What a terminal 116 columns wide shows for an llmspec command, as SVG."""
     executable = Path(sysconfig.get_path("scripts")) / command[0]
-    environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": "100", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    environment = os.environ | {"FORCE_COLOR": "1", "COLUMNS": "116", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     environment.pop("NO_COLOR", None)
     output = subprocess.run(
         [str(executable), *command[1:]], cwd=ROOT, env=environment, check=True, capture_output=True, encoding="utf-8"
     ).stdout
-    console = Console(record=True, width=100, file=StringIO(), force_terminal=True)
+    console = Console(record=True, width=116, file=StringIO(), force_terminal=True)
     console.print(Text.from_ansi(f"$ {' '.join(command)}\n{output}"))
-    # The identifier that rich makes differs from run to run of rich's versions; one of ours does not.
-    return re.sub(r"terminal-\d+", "terminal", console.export_svg(title="llmspec", unique_id="terminal"))
+    svg = console.export_svg(title="llmspec", unique_id="terminal")
+    # A picture fetches nothing: the viewer's own monospace font does.
+    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("font-family: Fira Code, monospace", "font-family: monospace")
 
 
 def main() -> None:
