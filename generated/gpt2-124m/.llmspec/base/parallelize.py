@@ -1,4 +1,5 @@
 """How the model runs on its device.
+
 Nothing of this is in the model. It is applied from outside, in this order, and leaves the names of
 the parameters as they are:
 
