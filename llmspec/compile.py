@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmspec.check import check
+from llmspec.check import check, check_buildable
 from llmspec.diagnostics import Bag
 from llmspec.estimate import Estimate, estimate
 from llmspec.network import Network, describe
@@ -31,14 +31,24 @@ class Analysis:
     estimate: Estimate
 
 
-def analyze(path: Path, overrides: Sequence[str], bag: Bag) -> Analysis:
-    """Read, check and estimate a spec. Raises `CompilationError` at the first pass that leaves an error in the bag."""
+def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = True) -> Analysis:
+    """Read, check and estimate a spec. Raises `CompilationError` at the first pass that leaves an error in the bag.
+
+    Args:
+        path: The spec file.
+        overrides: Values of `--set`.
+        bag: Takes the diagnostics.
+        to_build: Whether a project is to be built of it; false where an estimate is all that is wanted, which knows more than `build`.
+    """
     composed = compose(path, overrides, bag)  # YAML, `extends`, presets, `--set` -> one tree with positions    LS0xx, LS2xx
     bag.raise_if_errors()
     spec = load(composed, bag)  # tree -> Spec: names, types, ranges                                            LS1xx
     bag.raise_if_errors()
     resolved = resolve(composed, spec, bag)  # derived values, and where each value came from                   LS2xx
     bag.raise_if_errors()
+    if to_build:
+        bag.extend(check_buildable(resolved))  # what no project is written for yet                             LS39x
+        bag.raise_if_errors()
     network = describe(resolved)  # every weight and every operation of the model
     bag.extend(check(resolved, network, None))  # what cannot be right, whatever it costs                       LS3xx
     bag.raise_if_errors()

@@ -4,7 +4,7 @@ Takes a `Resolved` (and, for rules on memory and time, its network and estimate)
 """
 
 from llmspec.check import rules
-from llmspec.check.registry import RUN_RULES, SPEC_RULES, documentation
-from llmspec.check.runner import check
+from llmspec.check.registry import BUILD_RULES, RUN_RULES, SPEC_RULES, documentation
+from llmspec.check.runner import check, check_buildable
 
-__all__ = ["RUN_RULES", "SPEC_RULES", "check", "documentation", "rules"]
+__all__ = ["BUILD_RULES", "RUN_RULES", "SPEC_RULES", "check", "check_buildable", "documentation", "rules"]

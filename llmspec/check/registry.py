@@ -63,6 +63,7 @@ class Rule(Generic[Subject]):
 
 SPEC_RULES: dict[str, Rule[Resolved]] = {}
 RUN_RULES: dict[str, Rule[Run]] = {}
+BUILD_RULES: dict[str, Rule[Resolved]] = {}
 
 
 def rule(code: str, name: str, *, since: str, severity: Severity = Severity.ERROR) -> Callable[[SpecRule], SpecRule]:
@@ -85,6 +86,16 @@ def run_rule(code: str, name: str, *, since: str, severity: Severity = Severity.
     return register
 
 
+def build_rule(code: str, name: str, *, since: str, severity: Severity = Severity.ERROR) -> Callable[[SpecRule], SpecRule]:
+    """Register a rule on what can be built, which does not keep anybody from an estimate."""
+
+    def register(function: SpecRule) -> SpecRule:
+        BUILD_RULES[code] = Rule(code, name, severity, since, function)
+        return function
+
+    return register
+
+
 def fact(resolved: Resolved, path: str, value: object | None = None) -> Fact:
     """A field's value and origin; the value is read from the spec where it is not given."""
     if value is None:
@@ -97,5 +108,6 @@ def fact(resolved: Resolved, path: str, value: object | None = None) -> Fact:
 
 def documentation() -> list[Code]:
     """The pages of all codes, rules and others, in the order of the codes."""
-    pages = [*CODES.values(), *(found.page for found in SPEC_RULES.values()), *(found.page for found in RUN_RULES.values())]
+    rules = (found.page for found in (*SPEC_RULES.values(), *BUILD_RULES.values()))
+    pages = [*CODES.values(), *rules, *(found.page for found in RUN_RULES.values())]
     return sorted(pages, key=lambda page: page.code)

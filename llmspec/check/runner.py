@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from llmspec.check.registry import RUN_RULES, SPEC_RULES, Run
+from llmspec.check.registry import BUILD_RULES, RUN_RULES, SPEC_RULES, Run
 from llmspec.diagnostics import Diagnostic
 from llmspec.estimate import Estimate
 from llmspec.network import Network
@@ -25,3 +25,9 @@ def check(resolved: Resolved, network: Network, estimate: Estimate | None) -> It
         run = Run(resolved, network, estimate)
         for judged in RUN_RULES.values():
             yield from judged.diagnostics(run, resolved)
+
+
+def check_buildable(resolved: Resolved) -> Iterator[Diagnostic]:
+    """Find what the language can say, and the estimate knows, but no project is written for yet."""
+    for found in BUILD_RULES.values():
+        yield from found.diagnostics(resolved, resolved)

@@ -22,6 +22,6 @@ def command(
     from llmspec.compile import analyze
 
     with reporting(diagnostic_format) as bag:
-        analysis = analyze(spec, overrides, bag)
+        analysis = analyze(spec, overrides, bag, to_build=False)
     text = estimate_json if output == "json" else estimate_table
     click.echo(text(analysis.estimate, explain=explain))

@@ -10,7 +10,7 @@ from llmspec.catalog import Accelerator, find_accelerator
 from llmspec.estimate.derivation import Input, constant, field
 from llmspec.resolve.resolved import Resolved
 
-NumberFormat = Literal["bf16", "fp32"]
+NumberFormat = Literal["bf16", "fp16", "fp32", "fp8", "fp4"]
 
 # Share of the stated peak that the largest matrix products reach where nobody measured it: mean of A100 (0.87), H100 (0.80), B200 (0.78).
 USUAL_MATMUL_SHARE = 0.80

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from llmspec.estimate import Estimate
 from llmspec.estimate.device import describe_device
+from llmspec.lower.checkpoint import lower_checkpoint
 from llmspec.lower.data import lower_data
 from llmspec.lower.launch import lower_launch
+from llmspec.lower.layout import lower_layout
 from llmspec.lower.model import lower_model
+from llmspec.lower.optimizer import lower_optimizer
 from llmspec.lower.pieces import EmittedFile
 from llmspec.lower.plan import PackagePlan, Plan
 from llmspec.lower.readme import lower_readme
+from llmspec.lower.reporting import lower_reporting
 from llmspec.lower.training import lower_training
 from llmspec.network.network import Network
 from llmspec.resolve import resolved_yaml
@@ -30,8 +34,13 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
     spec = resolved.spec
     model = lower_model(resolved, network)
     data = lower_data(resolved, output_directory)
-    training = lower_training(resolved, int(estimate.flops.per_token.value), describe_device(resolved).peak)
+    training = lower_training(resolved)
+    layout = lower_layout(resolved)
+    optimizer = lower_optimizer(resolved)
+    checkpoint = lower_checkpoint(resolved)
+    reporting = lower_reporting(resolved, int(estimate.flops.per_token.value), describe_device(resolved).peak)
     launch = lower_launch(resolved)
+    sections = (model, data, training, optimizer, layout, checkpoint, reporting, launch)
     files = (
         EmittedFile("README.md", "project/README.md.jinja"),
         EmittedFile("pyproject.toml", "project/pyproject.toml.jinja"),
@@ -39,10 +48,7 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
         EmittedFile("spec.yaml", None, spec_text),
         EmittedFile("spec.resolved.yaml", None, resolved_yaml(resolved)),
         EmittedFile("config.py", "project/config.py.jinja"),
-        *model.files,
-        *data.files,
-        *training.files,
-        *launch.files,
+        *(file for section in sections for file in section.files),
     )
     return Plan(
         name=spec.name,
@@ -51,12 +57,16 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
         model=model,
         data=data,
         training=training,
+        optimizer=optimizer,
+        layout=layout,
+        checkpoint=checkpoint,
+        reporting=reporting,
         launch=launch,
         readme=lower_readme(resolved, estimate, files),
         package=PackagePlan(
             name=re.sub(r"[._-]+$", "", spec.name),
-            dependencies=tuple(sorted({*data.dependencies, *training.dependencies})),
+            dependencies=tuple(sorted({*data.dependencies, *training.dependencies, *reporting.dependencies})),
         ),
-        config_classes=(*model.config_classes, *data.config_classes, *training.config_classes, *launch.config_classes),
+        config_classes=tuple(group for section in sections for group in section.config_classes),
         files=files,
     )

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+from llmspec.lower.checkpoint import CheckpointPlan
 from llmspec.lower.data import DataPlan
 from llmspec.lower.launch import LaunchPlan
+from llmspec.lower.layout import LayoutPlan
 from llmspec.lower.model import ModelPlan
+from llmspec.lower.optimizer import OptimizerPlan
 from llmspec.lower.pieces import ConfigClass, EmittedFile
 from llmspec.lower.readme import ReadmePlan
+from llmspec.lower.reporting import ReportingPlan
 from llmspec.lower.training import TrainingPlan
 
 
@@ -28,6 +32,10 @@ class Plan:
     model: ModelPlan
     data: DataPlan
     training: TrainingPlan
+    optimizer: OptimizerPlan
+    layout: LayoutPlan
+    checkpoint: CheckpointPlan
+    reporting: ReportingPlan
     launch: LaunchPlan
     readme: ReadmePlan
     package: PackagePlan

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from llmspec.catalog import Accelerator
 from llmspec.spec.schema import Spec
-from llmspec.spec.schema.run import LocalLaunch, TorchrunLaunch
+from llmspec.spec.schema.launch import LocalLaunch, TorchrunLaunch
 
 MICRO_BATCH_TOKENS = 16_384
 MAX_WARMUP_STEPS = 2000
@@ -62,11 +62,39 @@ def num_positions(spec: Spec) -> Derived:
 
 def micro_batch_size(spec: Spec) -> Derived:
     """The largest divisor of the device's share of the batch with at most 16384 tokens."""
-    share = max(1, spec.training.global_batch_size // _world_size(spec))
+    share = max(1, spec.training.global_batch_size // _replicas(spec))
     length = spec.training.sequence_length
     limit = max(1, min(share, MICRO_BATCH_TOKENS // length))
     size = next(size for size in range(limit, 0, -1) if share % size == 0)
     return Derived(size, f"the largest divisor of {share} sequences a device with at most {MICRO_BATCH_TOKENS} tokens of {length} each")
+
+
+def data_layout(spec: Spec) -> Derived:
+    """What the engine is known for."""
+    engine = spec.parallelism.engine
+    return Derived("zero" if engine == "deepspeed" else "ddp", f"what the {engine} engine does")
+
+
+def zero_stage(spec: Spec) -> Derived:
+    """1 with ZeRO: the optimizer's state costs the most and its sharding the least."""
+    data = spec.parallelism.data
+    return Derived(int(data == "zero"), f"parallelism.data is {data}")
+
+
+def shard_size(spec: Spec) -> Derived:
+    """A node's devices with hsdp, all replicas with fsdp and zero, 1 with ddp."""
+    data, per_node = spec.parallelism.data, spec.hardware.accelerators_per_node
+    if data == "ddp":
+        return Derived(1, "parallelism.data is ddp")
+    replicas = _replicas(spec)
+    if data == "hsdp":
+        return Derived(max(1, min(per_node, replicas)), f"the {per_node} devices of a node")
+    return Derived(replicas, f"all {replicas} replicas")
+
+
+def sequence_parallel(spec: Spec) -> Derived:
+    """Wherever tensor parallelism is: it costs no more traffic and saves memory."""
+    return Derived(spec.parallelism.tensor > 1, f"parallelism.tensor is {spec.parallelism.tensor}")
 
 
 def max_steps(spec: Spec) -> Derived:
@@ -132,5 +160,6 @@ def torchrun_launch(spec: Spec) -> Derived:
     return Derived(TorchrunLaunch.model_construct(), f"there are {spec.hardware.nodes} machines and no launcher is named")
 
 
-def _world_size(spec: Spec) -> int:
-    return spec.hardware.nodes * spec.hardware.accelerators_per_node
+def _replicas(spec: Spec) -> int:
+    layout = spec.parallelism
+    return max(1, spec.hardware.nodes * spec.hardware.accelerators_per_node // (layout.tensor * layout.pipeline * layout.context))

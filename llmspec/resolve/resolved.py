@@ -49,7 +49,8 @@ class Resolved:
     @property
     def data_parallel_size(self) -> int:
         """Number of replicas of the model."""
-        return self.world_size // (self.spec.parallelism.tensor * self.spec.parallelism.pipeline * self.spec.parallelism.context)
+        layout = self.spec.parallelism
+        return max(1, self.world_size // (layout.tensor * layout.pipeline * layout.context))
 
     @property
     def gradient_accumulation_steps(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from llmspec.check import RUN_RULES, SPEC_RULES, documentation
+from llmspec.check import BUILD_RULES, RUN_RULES, SPEC_RULES, documentation
 from llmspec.cli.printer import full, summary
 from llmspec.compile import analyze
 from llmspec.diagnostics import Bag, CompilationError, Severity
@@ -55,7 +55,7 @@ def test_failing(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bag = diagnose(Path("failing.yaml"), overrides)
     assert {diagnostic.code for diagnostic in bag} == {code}
     names = {page.code: page.name for page in documentation()}
-    severities = {rule.code: rule.severity for rules in (SPEC_RULES, RUN_RULES) for rule in rules.values()}
+    severities = {rule.code: rule.severity for rules in (SPEC_RULES, RUN_RULES, BUILD_RULES) for rule in rules.values()}
     for diagnostic in bag:
         assert diagnostic.name == names[code]
         assert diagnostic.severity is severities.get(code, Severity.ERROR)

@@ -130,7 +130,8 @@ def test_everything_marked_as_derived_is_filled(path: Path) -> None:
 def test_full_leaves_little_to_derive(path: Path) -> None:
     found = resolved(path, FULL)
     derived = {name for name, origin in found.origins.items() if origin.kind is OriginKind.DERIVED}
-    assert derived == {"training.max_steps", "training.compile"}
+    layout = {f"parallelism.{name}" for name in ("data", "shard_size", "zero_stage", "sequence_parallel")}
+    assert derived == {"training.max_steps", "training.compile"} | layout
     assert found.spec.training.max_duration == 5400.0
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from llmspec.compile import analyze
 from llmspec.diagnostics import Bag
-from llmspec.lower.training import lower_training
+from llmspec.lower.reporting import lower_reporting
 from llmspec.network.network import WeightKind
 from tests.training.conftest import data_section, write_project
 
@@ -24,7 +24,7 @@ def test_matrices_are_what_has_two_dimensions(spec: str) -> None:
 def test_files_and_dependencies_follow_from_what_is_asked_for(tmp_path: Path, corpus: Path) -> None:
     project = write_project(tmp_path, {"data": data_section(corpus), "logging": {"tensorboard": True}})
     analysis = analyze(tmp_path / "spec.yaml", [], Bag())
-    plan = lower_training(analysis.resolved, 1, 1.0)
+    plan = lower_reporting(analysis.resolved, 1, 1.0)
     assert {file.path for file in plan.files} <= {str(path.relative_to(project)) for path in project.rglob("*.py")}
     assert any(dependency.startswith("tensorboard") for dependency in plan.dependencies)
     assert "tensorboard" in (project / "pyproject.toml").read_text()

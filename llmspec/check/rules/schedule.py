@@ -6,7 +6,7 @@ from math import floor
 from llmspec.check.registry import Finding, fact, rule
 from llmspec.diagnostics import Severity
 from llmspec.resolve import OriginKind, Resolved
-from llmspec.spec.schema.optimizer import ConstantSchedule, WsdSchedule
+from llmspec.spec.schema.schedule import ConstantSchedule, WsdSchedule
 
 LARGE_LEARNING_RATE = 0.1
 

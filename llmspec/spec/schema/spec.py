@@ -6,12 +6,17 @@ from pydantic import Field
 
 from llmspec.spec.schema.architecture import DecoderArchitecture
 from llmspec.spec.schema.base import Name, One, Section, Text, derived, section
+from llmspec.spec.schema.checkpoint import Checkpoint
 from llmspec.spec.schema.data import Data
+from llmspec.spec.schema.evaluation import Evaluation
+from llmspec.spec.schema.generation import Generation
 from llmspec.spec.schema.hardware import Hardware
+from llmspec.spec.schema.launch import Launch
+from llmspec.spec.schema.logging import Logging
 from llmspec.spec.schema.objectives import CausalLm
-from llmspec.spec.schema.optimizer import AdamW, AnySchedule
+from llmspec.spec.schema.optimizer import AdamW
 from llmspec.spec.schema.parallelism import Parallelism
-from llmspec.spec.schema.run import Checkpoint, Evaluation, Generation, Launch, Logging
+from llmspec.spec.schema.schedule import AnySchedule
 from llmspec.spec.schema.tokenizer import AnyTokenizer
 from llmspec.spec.schema.training import Training
 
@@ -60,7 +65,7 @@ class Spec(Section):
     schedule: AnySchedule = section(kind="cosine")
     """How the learning rate moves. Default: cosine."""
 
-    precision: Literal["bf16", "fp32"] = derived("bf16 where the accelerator has it, else fp32")
+    precision: Literal["bf16", "fp16", "fp32", "fp8", "fp4"] = derived("bf16 where the accelerator has it, else fp32")
     """Number format of matrix products; weights and optimizer state stay fp32. Default: bf16 where the accelerator has it."""
 
     parallelism: Parallelism = section()
