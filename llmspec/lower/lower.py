@@ -15,6 +15,7 @@ from llmspec.lower.pieces import EmittedFile
 from llmspec.lower.plan import PackagePlan, Plan
 from llmspec.lower.readme import lower_readme
 from llmspec.lower.reporting import lower_reporting
+from llmspec.lower.schedule import lower_schedule
 from llmspec.lower.training import lower_training
 from llmspec.network.network import Network
 from llmspec.resolve import resolved_yaml
@@ -37,10 +38,11 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
     training = lower_training(resolved)
     layout = lower_layout(resolved)
     optimizer = lower_optimizer(resolved)
+    schedule = lower_schedule(resolved)
     checkpoint = lower_checkpoint(resolved)
     reporting = lower_reporting(resolved, int(estimate.flops.per_token.value), describe_device(resolved).peak)
     launch = lower_launch(resolved)
-    sections = (model, data, training, optimizer, layout, checkpoint, reporting, launch)
+    sections = (model, data, training, optimizer, schedule, layout, checkpoint, reporting, launch)
     files = (
         EmittedFile("README.md", "project/README.md.jinja"),
         EmittedFile("pyproject.toml", "project/pyproject.toml.jinja"),
@@ -58,6 +60,7 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
         data=data,
         training=training,
         optimizer=optimizer,
+        schedule=schedule,
         layout=layout,
         checkpoint=checkpoint,
         reporting=reporting,

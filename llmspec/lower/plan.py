@@ -11,6 +11,7 @@ from llmspec.lower.optimizer import OptimizerPlan
 from llmspec.lower.pieces import ConfigClass, EmittedFile
 from llmspec.lower.readme import ReadmePlan
 from llmspec.lower.reporting import ReportingPlan
+from llmspec.lower.schedule import SchedulePlan
 from llmspec.lower.training import TrainingPlan
 
 
@@ -33,6 +34,7 @@ class Plan:
     data: DataPlan
     training: TrainingPlan
     optimizer: OptimizerPlan
+    schedule: SchedulePlan
     layout: LayoutPlan
     checkpoint: CheckpointPlan
     reporting: ReportingPlan
