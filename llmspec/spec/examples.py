@@ -36,6 +36,7 @@ KINDS = {
     "tokenizer": "bpe",
     "data.sources[]": "text",
     "objectives[]": "causal_lm",
+    "optimizer": "adamw",
     "schedule": "cosine",
 }
 """The kind to show for a section that does not say its own."""

@@ -1,32 +1,49 @@
 """`optimizer:` how weights move."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from llmspec.spec.schema.base import Section
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+WeightDecay = Annotated[float, Field(ge=0, le=10)]
 
-class AdamW(Section):
-    """AdamW (Loshchilov and Hutter 2017)."""
 
-    kind: Literal["adamw"] = "adamw"
-    """The optimizer. Default: adamw."""
+class Optimizer(Section):
+    """Fields that every optimizer shares."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     """Peak learning rate. Required."""
 
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Decay of the first moment. Default: 0.9."""
-
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    """Decay of the second moment. Default: 0.95."""
-
-    adam_eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """Added to the root of the second moment. Default: 1e-8."""
-
-    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.1
+    weight_decay: WeightDecay = 0.1
     """Decoupled weight decay of matrices; norms and biases never decay. Default: 0.1."""
 
     decay_embeddings: bool = True
     """Whether token and position embeddings decay too. Default: true."""
+
+
+class AdamW(Optimizer):
+    """AdamW (Loshchilov and Hutter 2017)."""
+
+    kind: Literal["adamw"]
+    """AdamW: Adam with decoupled weight decay. Default: adamw, where no kind is named."""
+
+    beta1: Beta = 0.9
+    """Decay of the first moment. Default: 0.9."""
+
+    beta2: Beta = 0.95
+    """Decay of the second moment. Default: 0.95."""
+
+    adam_eps: Epsilon = 1e-8
+    """Added to the root of the second moment. Default: 1e-8."""
+
+
+def adamw_unless_named(value: object) -> object:
+    """An optimizer that does not say its kind is AdamW."""
+    return {"kind": "adamw", **value} if isinstance(value, Mapping) and "kind" not in value else value
+
+
+AnyOptimizer = Annotated[AdamW, Field(discriminator="kind"), BeforeValidator(adamw_unless_named)]

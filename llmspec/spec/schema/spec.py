@@ -14,7 +14,7 @@ from llmspec.spec.schema.hardware import Hardware
 from llmspec.spec.schema.launch import Launch
 from llmspec.spec.schema.logging import Logging
 from llmspec.spec.schema.objectives import CausalLm
-from llmspec.spec.schema.optimizer import AdamW
+from llmspec.spec.schema.optimizer import AnyOptimizer
 from llmspec.spec.schema.parallelism import Parallelism
 from llmspec.spec.schema.schedule import AnySchedule
 from llmspec.spec.schema.tokenizer import AnyTokenizer
@@ -59,7 +59,7 @@ class Spec(Section):
     training: Training
     """Batch, length and numerics of the run."""
 
-    optimizer: AdamW
+    optimizer: AnyOptimizer
     """How weights move."""
 
     schedule: AnySchedule = section(kind="cosine")
