@@ -9,11 +9,16 @@ from typing import NamedTuple
 from llmspec.catalog import Accelerator
 from llmspec.spec.schema import Spec
 from llmspec.spec.schema.launch import LocalLaunch, TorchrunLaunch
+from llmspec.spec.schema.schedule import CosineRestartsSchedule, CyclicalSchedule, OneCycleSchedule, WarmedUp
 
 MICRO_BATCH_TOKENS = 16_384
 MAX_WARMUP_STEPS = 2000
 MAX_STEPS_BETWEEN = 1000
 FFN_MULTIPLE = 64
+# What torch.optim.lr_scheduler.OneCycleLR divides by: the peak for the first rate, and that for the last.
+ONE_CYCLE_RISE, ONE_CYCLE_FALL = 25, 10_000
+UNWARMED_TIMESCALE = 10_000
+CYCLES = 4
 # What stands in for a size that nothing determines; a rule then asks for it, so no project is ever built with it.
 UNDETERMINED_SIZE = 1
 
@@ -132,10 +137,53 @@ def warmup_steps(spec: Spec) -> Derived:
     )
 
 
-def min_learning_rate(spec: Spec) -> Derived:
-    """A tenth of the peak, without the noise that binary fractions add to decimal ones."""
+def initial_learning_rate(spec: Spec) -> Derived:
+    """A twenty-fifth of the peak."""
     peak = spec.optimizer.learning_rate
-    return Derived(float(f"{peak / 10:.12g}"), f"learning_rate {peak:g} / 10")
+    return Derived(_quotient(peak, ONE_CYCLE_RISE), f"learning_rate {peak:g} / {ONE_CYCLE_RISE}")
+
+
+def min_learning_rate(spec: Spec) -> Derived:
+    """A tenth of the peak; of one_cycle a ten-thousandth of the first rate."""
+    if isinstance(spec.schedule, OneCycleSchedule):
+        first = spec.schedule.initial_learning_rate
+        return Derived(_quotient(first, ONE_CYCLE_FALL), f"initial_learning_rate {first:g} / {ONE_CYCLE_FALL}")
+    peak = spec.optimizer.learning_rate
+    return Derived(_quotient(peak, 10), f"learning_rate {peak:g} / 10")
+
+
+def decay_every(spec: Spec) -> Derived:
+    """A third of the steps after the warm-up."""
+    left = _steps_after_warmup(spec)
+    return Derived(max(1, left // 3), f"a third of the {left} steps after the warm-up")
+
+
+def timescale(spec: Spec) -> Derived:
+    """The warm-up, as Vaswani et al. have it; transformers' 10000 where there is none."""
+    schedule = spec.schedule
+    if isinstance(schedule, WarmedUp) and schedule.warmup_steps:
+        return Derived(schedule.warmup_steps, f"warmup_steps {schedule.warmup_steps}")
+    return Derived(UNWARMED_TIMESCALE, "there is no warm-up")
+
+
+def cycle_steps(spec: Spec) -> Derived:
+    """Such that the run has four cycles, the last perhaps a little cut."""
+    growth = spec.schedule.cycle_growth if isinstance(spec.schedule, CosineRestartsSchedule) else 1
+    left, parts = _steps_after_warmup(spec), sum(growth**cycle for cycle in range(CYCLES))
+    how = f", each {growth} times as long as the last" if growth > 1 else ""
+    return Derived(-(-left // parts), f"{CYCLES} cycles in the {left} steps after the warm-up{how}")
+
+
+def rise_steps(spec: Spec) -> Derived:
+    """Half a cycle, of which the run has four."""
+    steps = spec.training.max_steps
+    return Derived(max(1, steps // (2 * CYCLES)), f"half a cycle, {CYCLES} of them in max_steps {steps}")
+
+
+def fall_steps(spec: Spec) -> Derived:
+    """As long as the rise."""
+    rise = spec.schedule.rise_steps if isinstance(spec.schedule, CyclicalSchedule) else 1
+    return Derived(rise, f"rise_steps {rise}")
 
 
 def every(spec: Spec) -> Derived:
@@ -158,6 +206,16 @@ def torchrun_launch(spec: Spec) -> Derived:
     if spec.hardware.nodes == 1:
         return Derived(None, "there is one machine")
     return Derived(TorchrunLaunch.model_construct(), f"there are {spec.hardware.nodes} machines and no launcher is named")
+
+
+def _steps_after_warmup(spec: Spec) -> int:
+    warmup = spec.schedule.warmup_steps if isinstance(spec.schedule, WarmedUp) else 0
+    return max(1, spec.training.max_steps - warmup)
+
+
+def _quotient(rate: float, divisor: int) -> float:
+    """Without the noise that binary fractions add to decimal ones."""
+    return float(f"{rate / divisor:.12g}")
 
 
 def _replicas(spec: Spec) -> int:

@@ -71,6 +71,7 @@ PRETRAINED = {
 }
 YARN = {P: {"kind": "rope", "scaling": {"kind": "yarn", "factor": 2.0, "original_sequence_length": 32}}}
 LLAMA3 = {P: {"kind": "rope", "scaling": {"kind": "llama3", "factor": 2.0, "original_sequence_length": 32}}}
+WARMED_UP = ("constant", "step", "multi_step", "exponential", "linear", "polynomial", "inverse_sqrt", "cosine", "cosine_restarts", "wsd")
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
 
 
@@ -186,18 +187,28 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("optimizer.adam_eps", {}, {"optimizer.adam_eps": 1e-6}),
     ("optimizer.weight_decay", {}, {"optimizer.weight_decay": 0.01}),
     ("optimizer.decay_embeddings", {}, {"optimizer.decay_embeddings": False}),
-    *[("schedule.kind", {}, {"schedule": {"kind": kind}}) for kind in ("constant", "linear", "wsd")],
-    *[
-        ("schedule.warmup_steps", {"schedule": {"kind": kind}}, {"schedule.warmup_steps": 7})
-        for kind in ("constant", "linear", "cosine", "wsd")
-    ],
+    *[("schedule.kind", {}, {"schedule": {"kind": kind}}) for kind in (*WARMED_UP, "cyclical", "one_cycle") if kind != "cosine"],
+    *[("schedule.warmup_steps", {"schedule": {"kind": kind}}, {"schedule.warmup_steps": 7}) for kind in WARMED_UP],
     *[
         ("schedule.min_learning_rate", {"schedule": {"kind": kind}}, {"schedule.min_learning_rate": 2e-6})
-        for kind in ("linear", "cosine", "wsd")
+        for kind in ("exponential", "linear", "polynomial", "cosine", "cosine_restarts", "wsd", "cyclical", "one_cycle")
     ],
     ("schedule.decay_fraction", WSD, {"schedule.decay_fraction": 0.3}),
     ("schedule.decay_shape", WSD, {"schedule.decay_shape": "cosine"}),
     ("schedule.decay_shape", WSD, {"schedule.decay_shape": "one_minus_sqrt"}),
+    ("schedule.decay_every", {"schedule": {"kind": "step"}}, {"schedule.decay_every": 20}),
+    *[("schedule.decay_factor", {"schedule": {"kind": kind}}, {"schedule.decay_factor": 0.5}) for kind in ("step", "multi_step")],
+    ("schedule.decay_at", {"schedule": {"kind": "multi_step"}}, {"schedule.decay_at": [0.5]}),
+    ("schedule.power", {"schedule": {"kind": "polynomial"}}, {"schedule.power": 3.0}),
+    ("schedule.timescale", {"schedule": {"kind": "inverse_sqrt"}}, {"schedule.timescale": 30}),
+    ("schedule.cycle_steps", {"schedule": {"kind": "cosine_restarts"}}, {"schedule.cycle_steps": 33}),
+    ("schedule.cycle_growth", {"schedule": {"kind": "cosine_restarts"}}, {"schedule.cycle_growth": 2}),
+    ("schedule.rise_steps", {"schedule": {"kind": "cyclical"}}, {"schedule.rise_steps": 25}),
+    ("schedule.fall_steps", {"schedule": {"kind": "cyclical", "rise_steps": 5}}, {"schedule.fall_steps": 20}),
+    ("schedule.cycle_shape", {"schedule": {"kind": "cyclical"}}, {"schedule.cycle_shape": "triangular2"}),
+    ("schedule.rise_fraction", {"schedule": {"kind": "one_cycle"}}, {"schedule.rise_fraction": 0.1}),
+    ("schedule.anneal_shape", {"schedule": {"kind": "one_cycle"}}, {"schedule.anneal_shape": "linear"}),
+    ("schedule.initial_learning_rate", {"schedule": {"kind": "one_cycle"}}, {"schedule.initial_learning_rate": 1e-4}),
     ("precision", {"hardware.accelerator": "h100-sxm"}, {"precision": "fp32"}),
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "selective"}}),
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "full"}}),

@@ -6,7 +6,14 @@ from math import floor
 from llmspec.check.registry import Finding, fact, rule
 from llmspec.diagnostics import Severity
 from llmspec.resolve import OriginKind, Resolved
-from llmspec.spec.schema.schedule import ConstantSchedule, WsdSchedule
+from llmspec.spec.schema.schedule import (
+    CosineRestartsSchedule,
+    CyclicalSchedule,
+    MultiStepSchedule,
+    StepSchedule,
+    WarmedUp,
+    WsdSchedule,
+)
 
 LARGE_LEARNING_RATE = 0.1
 
@@ -33,12 +40,12 @@ def warmup_longer_than_run(resolved: Resolved) -> Iterator[Finding]:
     schedule: {kind: cosine, warmup_steps: 10}
     ```
     """
-    warmup, steps = resolved.spec.schedule.warmup_steps, resolved.spec.training.max_steps
-    if warmup >= steps:
+    schedule, steps = resolved.spec.schedule, resolved.spec.training.max_steps
+    if isinstance(schedule, WarmedUp) and schedule.warmup_steps >= steps:
         yield Finding(
             "the warm-up is not shorter than the run",
             "schedule.warmup_steps",
-            f"{warmup} >= {steps}",
+            f"{schedule.warmup_steps} >= {steps}",
             (fact(resolved, "training.max_steps"),),
             (f"use {steps // 100}, 1% of the run, or leave `warmup_steps` out for the same",),
         )
@@ -49,10 +56,10 @@ def min_above_peak(resolved: Resolved) -> Iterator[Finding]:
     """A learning rate that would rise at the end.
 
     ## What it checks
-    `min_learning_rate` is at most `optimizer.learning_rate`.
+    `min_learning_rate` is at most `optimizer.learning_rate`, and so is `initial_learning_rate` where the schedule has one.
 
     ## Why it matters
-    The learning rate would rise where it should fall.
+    The learning rate would rise where it should fall, or fall where it should rise.
 
     ## Example
     ```yaml
@@ -67,14 +74,16 @@ def min_above_peak(resolved: Resolved) -> Iterator[Finding]:
     ```
     """
     schedule, peak = resolved.spec.schedule, resolved.spec.optimizer.learning_rate
-    if not isinstance(schedule, ConstantSchedule) and schedule.min_learning_rate > peak:
-        yield Finding(
-            "`min_learning_rate` is above the peak",
-            "schedule.min_learning_rate",
-            f"{schedule.min_learning_rate:g} > {peak:g}",
-            (fact(resolved, "optimizer.learning_rate"),),
-            (f"a tenth of the peak, {peak / 10:g}, is usual",),
-        )
+    for name, divisor in (("initial_learning_rate", 25), ("min_learning_rate", 10)):
+        rate = getattr(schedule, name, 0.0)
+        if rate > peak:
+            yield Finding(
+                f"`{name}` is above the peak",
+                f"schedule.{name}",
+                f"{rate:g} > {peak:g}",
+                (fact(resolved, "optimizer.learning_rate"),),
+                (f"a {'tenth' if divisor == 10 else 'twenty-fifth'} of the peak, {peak / divisor:g}, is usual",),
+            )
 
 
 @rule("LS345", "warmup-meets-decay", since="0.1")
@@ -111,6 +120,131 @@ def warmup_meets_decay(resolved: Resolved) -> Iterator[Finding]:
             f"{schedule.warmup_steps} + {decay:g} > {steps}",
             (fact(resolved, "schedule.warmup_steps"), fact(resolved, "training.max_steps")),
             (f"use at most {largest:g}",),
+        )
+
+
+@rule("LS316", "cycle-longer-than-run", since="0.1")
+def cycle_longer_than_run(resolved: Resolved) -> Iterator[Finding]:
+    """A schedule whose first cycle or first fall lies behind the last step.
+
+    ## What it checks
+    With the schedules `cosine_restarts`, `cyclical` and `step`, at least one restart, peak or fall comes before the last step.
+
+    ## Why it matters
+    The schedule would be another one than its name says: without restarts, without a peak, without a fall.
+
+    ## Example
+    ```yaml
+    training: {sequence_length: 1024, global_batch_size: 64, max_steps: 1000}
+    schedule: {kind: cosine_restarts, cycle_steps: 5000}
+    ```
+
+    Use instead:
+    ```yaml
+    training: {sequence_length: 1024, global_batch_size: 64, max_steps: 1000}
+    schedule: {kind: cosine_restarts, warmup_steps: 0, cycle_steps: 250}
+    ```
+    """
+    schedule, steps = resolved.spec.schedule, resolved.spec.training.max_steps
+    left = steps - (schedule.warmup_steps if isinstance(schedule, WarmedUp) else 0)
+    if left < 1:
+        return
+    match schedule:
+        case CosineRestartsSchedule(cycle_steps=length) if length >= left:
+            name, message, best = "cycle_steps", "the first cycle is not shorter than the run", -(-left // 4)
+        case CyclicalSchedule(rise_steps=length) if length >= left:
+            name, message, best = "rise_steps", "the first rise is not shorter than the run", max(1, left // 8)
+        case StepSchedule(decay_every=length) if length >= left:
+            name, message, best = "decay_every", "the first fall comes after the last step", max(1, left // 3)
+        case _:
+            return
+    help_line = f"use {best}, or leave `{name}` out for one that fits"
+    yield Finding(message, f"schedule.{name}", f"{length} >= {left}", (fact(resolved, "training.max_steps"),), (help_line,))
+
+
+@rule("LS317", "fall-before-peak", since="0.1")
+def fall_before_peak(resolved: Resolved) -> Iterator[Finding]:
+    """Falls that are out of order, or come before the warm-up has ended.
+
+    ## What it checks
+    With the schedule `multi_step`, the shares in `decay_at` rise, and the first lies after the warm-up.
+
+    ## Why it matters
+    A rate that falls before it has reached its peak never reaches it, and the same share given twice is most likely a slip.
+
+    ## Example
+    ```yaml
+    training: {sequence_length: 1024, global_batch_size: 64, max_steps: 1000}
+    schedule: {kind: multi_step, warmup_steps: 100, decay_at: [0.9, 0.8]}
+    ```
+
+    Use instead:
+    ```yaml
+    training: {sequence_length: 1024, global_batch_size: 64, max_steps: 1000}
+    schedule: {kind: multi_step, warmup_steps: 100, decay_at: [0.8, 0.9]}
+    ```
+    """
+    schedule, steps = resolved.spec.schedule, resolved.spec.training.max_steps
+    if not isinstance(schedule, MultiStepSchedule) or schedule.warmup_steps >= steps:
+        return
+    if list(schedule.decay_at) != sorted(set(schedule.decay_at)):
+        ordered = ", ".join(f"{share:g}" for share in sorted(set(schedule.decay_at)))
+        yield Finding("the shares in `decay_at` do not rise", "schedule.decay_at", "", (), (f"use [{ordered}]",))
+    elif round(schedule.decay_at[0] * steps) < schedule.warmup_steps:
+        first = round(schedule.decay_at[0] * steps)
+        yield Finding(
+            "the first fall comes before the warm-up has ended",
+            "schedule.decay_at",
+            f"step {first} < {schedule.warmup_steps}",
+            (fact(resolved, "schedule.warmup_steps"), fact(resolved, "training.max_steps")),
+            (f"use shares above {schedule.warmup_steps / steps:g}",),
+        )
+
+
+@rule("LS318", "ends-within-cycle", since="0.1", severity=Severity.WARNING)
+def ends_within_cycle(resolved: Resolved) -> Iterator[Finding]:
+    """A run that ends while the learning rate is high.
+
+    ## What it checks
+    With the schedules `cosine_restarts` and `cyclical`, the last cycle is at least half-way down when the run ends.
+
+    ## Why it matters
+    The gain of a cycle comes from the low rates at its end. A run that ends in the first half of a fall keeps the noise of a high rate.
+
+    ## Example
+    ```yaml
+    training: {sequence_length: 1024, global_batch_size: 64, max_steps: 1000}
+    schedule: {kind: cosine_restarts, warmup_steps: 100, cycle_steps: 400}
+    ```
+
+    Use instead:
+    ```yaml
+    training: {sequence_length: 1024, global_batch_size: 64, max_steps: 1000}
+    schedule: {kind: cosine_restarts, warmup_steps: 100, cycle_steps: 450}
+    ```
+    """
+    schedule, steps = resolved.spec.schedule, resolved.spec.training.max_steps
+    if isinstance(schedule, CosineRestartsSchedule):
+        done, length = schedule.warmup_steps, schedule.cycle_steps
+        while done + length < steps:
+            done += length
+            length *= schedule.cycle_growth
+        high, name = steps - done < length / 2, "cycle_steps"
+    elif isinstance(schedule, CyclicalSchedule):
+        length = schedule.rise_steps + schedule.fall_steps
+        done = (steps - 1) // length * length
+        position = steps - done - 1
+        high, name = 2 * position > schedule.rise_steps and 2 * (position - schedule.rise_steps) < schedule.fall_steps, "rise_steps"
+    else:
+        return
+    first = schedule.cycle_steps if isinstance(schedule, CosineRestartsSchedule) else schedule.rise_steps
+    if high and first < steps - (schedule.warmup_steps if isinstance(schedule, WarmedUp) else 0):
+        yield Finding(
+            "the run ends within a cycle, at a high learning rate",
+            f"schedule.{name}",
+            f"the last cycle would end at step {done + length}",
+            (fact(resolved, "training.max_steps"),),
+            (f"end the run at step {done} or {done + length}, or leave `{name}` out for one that fits",),
         )
 
 
