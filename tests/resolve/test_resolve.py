@@ -98,6 +98,35 @@ def test_launchers(path: Path, overrides: list[str], local: bool, torchrun: bool
         assert launch.torchrun.port == 29_500
 
 
+SCHEDULES = (
+    *("constant", "step", "multi_step", "exponential", "linear", "polynomial", "inverse_sqrt"),
+    *("cosine", "cosine_restarts", "wsd", "cyclical", "one_cycle"),
+)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "field", "value", "rule"),
+    [
+        ("{kind: step, warmup_steps: 100}", "decay_every", 300, "a third of the 900 steps after the warm-up"),
+        ("{kind: inverse_sqrt, warmup_steps: 50}", "timescale", 50, "warmup_steps 50"),
+        ("{kind: inverse_sqrt, warmup_steps: 0}", "timescale", 10_000, "there is no warm-up"),
+        ("{kind: cosine_restarts, warmup_steps: 100}", "cycle_steps", 225, "4 cycles in the 900 steps after the warm-up"),
+        (
+            *("{kind: cosine_restarts, warmup_steps: 100, cycle_growth: 2}", "cycle_steps", 60),
+            "4 cycles in the 900 steps after the warm-up, each 2 times as long as the last",
+        ),
+        ("{kind: cyclical}", "rise_steps", 125, "half a cycle, 4 of them in max_steps 1000"),
+        ("{kind: cyclical, rise_steps: 7}", "fall_steps", 7, "rise_steps 7"),
+        ("{kind: one_cycle}", "initial_learning_rate", 1.2e-05, "learning_rate 0.0003 / 25"),
+        ("{kind: one_cycle, initial_learning_rate: 1e-4}", "min_learning_rate", 1e-08, "initial_learning_rate 0.0001 / 10000"),
+    ],
+)
+def test_schedules(path: Path, schedule: str, field: str, value: float, rule: str) -> None:
+    found = resolved(path, SMALL, f"schedule={schedule}")
+    assert getattr(found.spec.schedule, field) == value
+    assert found.origin(f"schedule.{field}").text == f"derived: {rule}"
+
+
 def test_everything_marked_as_derived_is_filled(path: Path) -> None:
     variants = [
         [],
@@ -106,7 +135,7 @@ def test_everything_marked_as_derived_is_filled(path: Path) -> None:
         ["architecture.position={kind: sinusoidal}"],
     ]
     variants += [["architecture.position={kind: learned}"], ["launch={torchrun: {}}"]]
-    variants += [[f"schedule={{kind: {kind}}}"] for kind in ("constant", "linear", "cosine", "wsd")]
+    variants += [[f"schedule={{kind: {kind}}}"] for kind in SCHEDULES]
     seen = set()
     for overrides in variants:
         found = resolved(path, SMALL, *overrides)
