@@ -23,6 +23,7 @@ _PURPOSES = {
     "parallelize.py": "checkpointing, compilation and data parallelism, applied to the model from outside",
     "checkpoint.py": "saves and restores all state, atomically",
     "metrics.py": "speed, memory and the log of the run",
+    "energy.py": "what the run draws from the grid",
     "train.py": "the training loop",
     "evaluate.py": "scores a checkpoint on the validation documents",
     "generate.py": "continues prompts with a checkpoint",

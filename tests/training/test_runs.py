@@ -7,7 +7,19 @@ import pytest
 
 from tests.training.conftest import Build
 
-KEYS = {"step", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "mfu", "memory_gib", "seconds"}
+KEYS = {
+    "step",
+    "loss",
+    "learning_rate",
+    "grad_norm",
+    "tokens",
+    "tokens_per_second",
+    "mfu",
+    "memory_gib",
+    "seconds",
+    "data_wait",
+    "energy_kwh",
+}
 
 RUNS: dict[str, dict[str, Any]] = {
     "fp32, cosine, selective checkpointing": {
@@ -49,7 +61,7 @@ def test_a_run_learns_and_reports(build: Build, changes: dict[str, Any]) -> None
     assert lines[-1]["loss"] < lines[0]["loss"] - 1
     assert lines[-1]["tokens"] == 20 * 8 * 32
     # The utilisation is of the planned device's peak: there is none where another type of device runs.
-    assert (lines[-1]["mfu"] is None) == ("hardware__accelerator" in changes)
+    assert (lines[-1]["mfu"] is None) == (lines[-1]["energy_kwh"] is None) == ("hardware__accelerator" in changes)
     scored = [line for line in lines if "validation_loss" in line]
     assert [line["step"] for line in scored] == [10, 20]
     assert scored[-1]["validation_bits_per_byte"] < scored[0]["validation_bits_per_byte"]
