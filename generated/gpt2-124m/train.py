@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 
@@ -36,6 +36,7 @@ from config import (
     TrainingConfig,
 )
 from data import Batch, TrainingData, ValidationData
+from energy import EnergyMeter
 from evaluate import evaluate
 from metrics import Metrics, Reporter, model_flops_utilization, peak_memory_gib
 from model import Transformer
@@ -155,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if latest is not None:
         progress = restore(latest, model, optimizer, settings)
     started -= progress.seconds  # as if the run had never stopped
+    energy = EnergyMeter(device, progress.energy_kwh)
 
     # 5. How it runs.
     parallelize(model)
@@ -162,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # 6. The loop.
     batches, num_targets = fetch(data, progress.step + 1, config, device)
     tokens_per_step = config.global_batch_size * config.sequence_length
-    busy, last_report = 0.0, progress.step
+    busy, reading, last_report = 0.0, 0.0, progress.step
     with Reporter(args.output_dir, progress.step, args.max_steps) as reporter:
         if progress.step:
             reporter.say(f"going on from step {progress.step:,}")
@@ -178,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             optimizer.zero_grad()
 
             # Read the next batch while an accelerator is still busy with this one.
+            reading -= time.perf_counter()
             batches, num_targets = fetch(data, step + 1, config, device)
+            reading += time.perf_counter()
             stopping = bool(caught)
             step_loss = total.item()
             if not math.isfinite(step_loss) or not math.isfinite(grad_norm):
@@ -207,6 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "tokens_per_second": speed,
                     "mfu": model_flops_utilization(speed, device),
                     "memory_gib": peak_memory_gib(device),
+                    "data_wait": reading / busy,
+                    "energy_kwh": energy.kwh(),
+                    "energy_source": energy.source,
                     "seconds": progress.seconds,
                 }
                 seconds_left = (args.max_steps - step) * seconds_per_step
@@ -215,8 +222,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     scored = validation.batches(config.micro_batch_size, evaluation.max_tokens)
                     scores = evaluate(model, scored, device, validation.bytes_per_token)
                 reporter.report(step, metrics, scores, seconds_left)
-                busy, last_report = 0.0, step
+                busy, reading, last_report = 0.0, 0.0, step
             if last or stopping or step % saving.every == 0:
+                progress = replace(progress, energy_kwh=energy.kwh())
                 save(args.output_dir, model, optimizer, progress, settings, saving.keep)
             if stopping and not last:
                 reporter.say(f"saved step {step} and stopped; --resume goes on from there")

@@ -29,6 +29,7 @@ class Progress:
     samples: int = 0  # training sequences seen
     tokens: int = 0  # training tokens seen
     seconds: float = 0.0  # wall-clock time, without that between stopping and resuming
+    energy_kwh: float | None = None  # used by all devices, as far as it is known
 
 
 def find_latest(output_dir: Path) -> Path | None:

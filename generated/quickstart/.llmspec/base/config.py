@@ -115,6 +115,7 @@ class LoggingConfig:
     flops_per_token: int = 22_413_312  # of the model, forward and backward
     peak_flops: float = 2.24e11  # FLOP/s of one device in fp32, as its maker states it
     device_type: str = "cpu"  # what that peak is of; on another type utilisation is not reported
+    processor_watts: float = 30.0  # rated power of a machine's processors, for the energy
 
 
 @dataclass(frozen=True)

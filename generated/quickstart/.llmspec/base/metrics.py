@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from config import LoggingConfig
 
-Metrics = dict[str, float | None]
+Metrics = dict[str, Any]  # numbers and words; None for what is not known
 
 
 def peak_memory_gib(device: torch.device) -> float:
@@ -102,6 +103,11 @@ def console_line(step: int, last_step: int, metrics: Metrics, seconds_left: floa
     ]
     if metrics["mfu"] is not None:
         parts.insert(5, f"mfu {metrics['mfu']:.1%}")
+    if metrics["energy_kwh"] is not None:
+        estimated = " est." if metrics["energy_source"] == "estimated" else ""
+        parts.append(f"{metrics['energy_kwh']:.3g} kWh{estimated}")
+    if metrics["data_wait"] > 0.01:
+        parts.append(f"waits for data {metrics['data_wait']:.1%}")
     return "  ".join(parts)
 
 
