@@ -7,7 +7,7 @@ from llmspec.resolve import Resolved
 
 _LAYOUTS = {
     "engine": ("torch",),
-    "data": ("ddp",),
+    "data": ("ddp", "fsdp", "hsdp"),
     "tensor": (1,),
     "pipeline": (1,),
     "context": (1,),

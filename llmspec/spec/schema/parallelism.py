@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Section, Text, derived
+from llmspec.spec.schema.base import Seconds, Section, Text, derived
 
 Degree = Annotated[int, Field(ge=1, le=2**20)]
 
@@ -71,3 +71,6 @@ class Parallelism(Section):
     activation_checkpointing: Literal["none", "selective", "full"] = "none"
     """What is recomputed in the backward pass to save memory: `selective` keeps the results of matrix products and attention
     of each layer, `full` keeps only each layer's input. Default: none."""
+
+    collective_timeout: Seconds = 600.0
+    """How long a process waits for the others in an exchange before the run ends with an error. Default: 10m."""
