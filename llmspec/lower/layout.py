@@ -6,7 +6,6 @@ from llmspec.lower.pieces import ConfigClass, ConfigField, EmittedFile
 from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema import Spec
 
-
 _PARALLELIZE = {"none": "single", "fsdp": "shards", "hsdp": "shards"}
 
 

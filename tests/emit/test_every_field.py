@@ -21,9 +21,6 @@ SINGLE_VALUE = {
     "optimizer.kind",
     # Read by the estimate and built step by step.
     "parallelism.engine",
-    "parallelism.data",
-    "parallelism.shard_size",
-    "parallelism.reshard_after_forward",
     "parallelism.zero_stage",
     "parallelism.offload",
     "parallelism.offload.optimizer",
@@ -72,6 +69,7 @@ PRETRAINED = {
 YARN = {P: {"kind": "rope", "scaling": {"kind": "yarn", "factor": 2.0, "original_sequence_length": 32}}}
 LLAMA3 = {P: {"kind": "rope", "scaling": {"kind": "llama3", "factor": 2.0, "original_sequence_length": 32}}}
 WARMED_UP = ("constant", "step", "multi_step", "exponential", "linear", "polynomial", "inverse_sqrt", "cosine", "cosine_restarts", "wsd")
+FOUR = {"hardware.accelerators_per_node": 4}
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
 
 
@@ -210,6 +208,11 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("schedule.anneal_shape", {"schedule": {"kind": "one_cycle"}}, {"schedule.anneal_shape": "linear"}),
     ("schedule.initial_learning_rate", {"schedule": {"kind": "one_cycle"}}, {"schedule.initial_learning_rate": 1e-4}),
     ("precision", {"hardware.accelerator": "h100-sxm"}, {"precision": "fp32"}),
+    ("parallelism.data", FOUR, {"parallelism.data": "fsdp"}),
+    ("parallelism.data", FOUR, {"parallelism.data": "hsdp"}),
+    ("parallelism.shard_size", FOUR | {"parallelism.data": "hsdp"}, {"parallelism.shard_size": 2}),
+    ("parallelism.reshard_after_forward", FOUR | {"parallelism.data": "fsdp"}, {"parallelism.reshard_after_forward": False}),
+    ("parallelism.collective_timeout", FOUR, {"parallelism.collective_timeout": "5m"}),
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "selective"}}),
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "full"}}),
     ("hardware.accelerator", {}, {"hardware.accelerator": "h100-sxm"}),

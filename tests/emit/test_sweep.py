@@ -93,7 +93,13 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
         {"schedule": {"kind": "one_cycle", "anneal_shape": "linear"}},
     ],
     "precision": [{}, {"precision": "fp32"}],
-    "checkpointing": [{}, *({"parallelism": {"activation_checkpointing": kind}} for kind in ("selective", "full"))],
+    "checkpointing": [{}, *({"parallelism.activation_checkpointing": kind} for kind in ("selective", "full"))],
+    "replicas": [
+        {"parallelism.data": "ddp"},
+        {"parallelism.data": "fsdp"},
+        {"parallelism.data": "fsdp", "parallelism.reshard_after_forward": False},
+        {"parallelism.data": "hsdp"},
+    ],
     "hardware": [
         {},
         {"hardware": {"accelerator": "cpu", "accelerators_per_node": 2}},
