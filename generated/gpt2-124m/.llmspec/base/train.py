@@ -132,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.dry_run:
         return 0
     model.init_weights(torch.Generator(device).manual_seed(config.seed))
+    parallelize(model)
 
     # 2. The optimizer.
     optimizer = build_optimizer(model, OptimizerConfig())
@@ -158,10 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started -= progress.seconds  # as if the run had never stopped
     energy = EnergyMeter(device, progress.energy_kwh)
 
-    # 5. How it runs.
-    parallelize(model)
-
-    # 6. The loop.
+    # 5. The loop.
     batches, num_targets = fetch(data, progress.step + 1, config, device)
     tokens_per_step = config.global_batch_size * config.sequence_length
     busy, reading, last_report = 0.0, 0.0, progress.step

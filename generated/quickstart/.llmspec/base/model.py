@@ -165,22 +165,25 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator | None = None) -> None:
-        """Draw the weights. Norms start at one and biases at zero.
+        """Draw all weights."""
+        for name, weight in self.named_parameters():
+            self.init_weight(name, weight, generator)
+
+    def init_weight(self, name: str, weight: Tensor, generator: torch.Generator | None) -> None:
+        """Draw the values of a weight. Norms start at one and biases at zero.
 
         Matrices that write to the residual stream start smaller, so that it does not grow with the
         number of layers (Radford et al. 2019, section 2.3).
         """
         std = self.config.init_std
-        output_std = std / math.sqrt(2 * self.config.num_layers)
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.dim() == 1:
-                nn.init.ones_(parameter)
-            elif name.endswith(("o_proj.weight", "down_proj.weight")):
-                nn.init.normal_(parameter, std=output_std, generator=generator)
-            else:
-                nn.init.normal_(parameter, std=std, generator=generator)
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            std /= math.sqrt(2 * self.config.num_layers)
+        if name.endswith("bias"):
+            nn.init.zeros_(weight)
+        elif weight.dim() == 1:
+            nn.init.ones_(weight)
+        else:
+            nn.init.normal_(weight, std=std, generator=generator)
 
     def empty_cache(
         self, batch_size: int, num_tokens: int, dtype: torch.dtype = torch.float32
