@@ -8,8 +8,17 @@ from llmspec.resolve.resolved import Resolved
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPlan:
-    """What the template of checkpoint.py needs to know."""
+    """What the template of checkpoint.py needs to know.
 
+    `checkpoints_component` is the path of a template to include. `extra` says that there is state beside model and optimizer, which
+    train.py names, `extra_tensors` that some of it is tensors; `keeps_some` that some checkpoints are never deleted.
+    """
+
+    checkpoints_component: str
+    asynchronous: bool
+    keeps_some: bool
+    extra: bool
+    extra_tensors: bool
     config_classes: tuple[ConfigClass, ...]
     files: tuple[EmittedFile, ...]
 
@@ -17,11 +26,18 @@ class CheckpointPlan:
 def lower_checkpoint(resolved: Resolved) -> CheckpointPlan:
     """Decide what checkpoints hold."""
     checkpoint = resolved.spec.checkpoint
-    fields = (
+    fields = [
         ConfigField("every", "int", checkpoint.every, "steps between checkpoints"),
         ConfigField("keep", "int", checkpoint.keep, "how many stay, the newest"),
-    )
+    ]
+    if checkpoint.keep_every is not None:
+        fields.append(ConfigField("keep_every", "int", checkpoint.keep_every, "those of each multiple of so many steps stay for ever"))
     return CheckpointPlan(
-        config_classes=(ConfigClass("CheckpointConfig", "When the run is saved.", fields),),
+        checkpoints_component=f"components/checkpoint/{'many_processes' if resolved.world_size > 1 else 'one_process'}.py.jinja",
+        asynchronous=bool(checkpoint.asynchronous),
+        keeps_some=checkpoint.keep_every is not None,
+        extra=False,
+        extra_tensors=False,
+        config_classes=(ConfigClass("CheckpointConfig", "When the run is saved.", tuple(fields)),),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in ("checkpoint.py", "tests/test_checkpoint.py")),
     )

@@ -42,7 +42,7 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
         dropout=spec.architecture.dropout > 0 or spec.architecture.attention.dropout > 0,
         document_mask=spec.data.packing.document_mask,
         max_duration=spec.training.max_duration is not None,
-        dependencies=("torch>=2.6", "safetensors>=0.5", "rich>=13"),
+        dependencies=("torch>=2.9", "safetensors>=0.5", "rich>=13"),
         config_classes=(ConfigClass("TrainingConfig", "Batch, length and numerics of the run.", tuple(_training_fields(spec))),),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in paths),
     )

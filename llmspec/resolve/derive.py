@@ -124,6 +124,12 @@ def compile_model(spec: Spec, accelerator: Accelerator | None) -> Derived:
     return Derived(not on_cpu, "short runs on a CPU lose by it" if on_cpu else f"true on {spec.hardware.accelerator}")
 
 
+def asynchronous(accelerator: Accelerator | None) -> Derived:
+    """True on accelerators, false on a CPU."""
+    on_cpu = accelerator is not None and accelerator.is_cpu
+    return Derived(not on_cpu, "a CPU would train slower meanwhile" if on_cpu else "an accelerator trains on meanwhile")
+
+
 def precision(spec: Spec, accelerator: Accelerator | None) -> Derived:
     """bf16 where the accelerator has it."""
     has_it = accelerator is not None and accelerator.supports("bf16")

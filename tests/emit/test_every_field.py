@@ -33,7 +33,6 @@ SINGLE_VALUE = {
     "parallelism.stages_per_device",
     "parallelism.context",
     "parallelism.expert",
-    "checkpoint.asynchronous",
 }
 # Sections: their fields are what is read.
 SECTIONS = {
@@ -223,6 +222,9 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("hardware.price", {}, {"hardware.price": 1.5}),
     ("checkpoint.every", {}, {"checkpoint": {"every": 7}}),
     ("checkpoint.keep", {}, {"checkpoint": {"keep": 7}}),
+    ("checkpoint.keep_every", {}, {"checkpoint": {"keep_every": 7}}),
+    ("checkpoint.asynchronous", {}, {"checkpoint": {"asynchronous": True}}),
+    ("checkpoint.asynchronous", {"hardware.accelerators_per_node": 2}, {"checkpoint": {"asynchronous": True}}),
     ("evaluation.every", {}, {"evaluation": {"every": 7}}),
     ("evaluation.metrics", {}, {"evaluation": {"metrics": ["perplexity"]}}),
     ("evaluation.metrics", {}, {"evaluation": {"metrics": ["bits_per_byte"]}}),

@@ -68,7 +68,8 @@ class Project:
         return [line["loss"] for line in self.metrics(output)]
 
     def weights(self, step: int, output: str = "run") -> bytes:
-        return (self.path / output / f"checkpoints/step-{step:08d}/model.safetensors").read_bytes()
+        files = (self.path / output / f"checkpoints/step-{step:08d}").glob("*.safetensors")
+        return b"".join(path.read_bytes() for path in sorted(files))
 
 
 def write_project(directory: Path, changes: dict[str, Any]) -> Path:

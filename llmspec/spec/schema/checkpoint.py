@@ -4,17 +4,22 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Count, No, Section, derived
+from llmspec.spec.schema.base import Count, Section, derived
 
 
 class Checkpoint(Section):
     """When the run is saved."""
 
     every: Count = derived("a tenth of max_steps, at most 1000")
-    """Steps between checkpoints; the last step is always saved. Default: a tenth of the run, at most 1000."""
+    """Steps between checkpoints. The first step is saved too, so that a save that fails does so at once, and so is the last.
+    Default: a tenth of the run, at most 1000."""
 
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many checkpoints stay on disk, the newest. Default: 3."""
 
-    asynchronous: No = False
-    """Whether training goes on while a checkpoint is written. Default: false."""
+    keep_every: Count | None = None
+    """Checkpoints of each multiple of so many steps stay for ever. Default: null, none does."""
+
+    asynchronous: bool = derived("true on accelerators, false on a CPU")
+    """Whether training goes on while a checkpoint is written from a copy in host memory. Default: true, but false on a CPU, where
+    writing takes the time of the processor that trains."""
