@@ -160,7 +160,7 @@ def test_full_leaves_little_to_derive(path: Path) -> None:
     found = resolved(path, FULL)
     derived = {name for name, origin in found.origins.items() if origin.kind is OriginKind.DERIVED}
     layout = {f"parallelism.{name}" for name in ("data", "shard_size", "zero_stage", "sequence_parallel")}
-    assert derived == {"training.max_steps", "training.compile"} | layout
+    assert derived == {"training.max_steps", "training.compile", "checkpoint.asynchronous"} | layout
     assert found.spec.training.max_duration == 5400.0
 
 
