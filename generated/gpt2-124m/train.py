@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from checkpoint import Progress, find_latest, restore, save
+from checkpoint import Checkpoints, Progress
 from config import (
     CheckpointConfig,
     DataConfig,
@@ -151,11 +151,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "global_batch_size": config.global_batch_size,
         },
     }
-    progress, latest = Progress(), find_latest(args.output_dir)
+    checkpoints = Checkpoints(args.output_dir, model, optimizer, settings, saving)
+    progress, latest = Progress(), checkpoints.find_latest()
     if latest is not None and not args.resume:
         sys.exit(f"{latest} is there already: add --resume, or name another --output-dir")
     if latest is not None:
-        progress = restore(latest, model, optimizer, settings)
+        progress = checkpoints.restore(latest)
     started -= progress.seconds  # as if the run had never stopped
     energy = EnergyMeter(device, progress.energy_kwh)
 
@@ -163,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     batches, num_targets = fetch(data, progress.step + 1, config, device)
     tokens_per_step = config.global_batch_size * config.sequence_length
     busy, reading, last_report = 0.0, 0.0, progress.step
-    with Reporter(args.output_dir, progress.step, args.max_steps) as reporter:
+    with Reporter(args.output_dir, progress.step, args.max_steps) as reporter, checkpoints:
         if progress.step:
             reporter.say(f"going on from step {progress.step:,}")
         for step in range(progress.step + 1, args.max_steps + 1):
@@ -221,10 +222,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     scores = evaluate(model, scored, device, validation.bytes_per_token)
                 reporter.report(step, metrics, scores, seconds_left)
                 busy, reading, last_report = 0.0, 0.0, step
-            if last or stopping or step % saving.every == 0:
+            checkpoints.check()
+            # The first step too: if saving fails, then at once.
+            if last or stopping or step == 1 or step % saving.every == 0:
                 progress = replace(progress, energy_kwh=energy.kwh())
-                save(args.output_dir, model, optimizer, progress, settings, saving.keep)
+                checkpoints.save(progress)
             if stopping and not last:
+                checkpoints.wait()
                 reporter.say(f"saved step {step} and stopped; --resume goes on from there")
                 return 128 + caught[0] if caught else 0
     return 0

@@ -1,5 +1,7 @@
 """Proves that a checkpoint is there as a whole or not at all, and fits or is refused."""
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,22 @@ from torch import nn
 from torch.optim import AdamW
 
 import checkpoint
-from checkpoint import Progress, find_latest, load_model, restore, save
-from config import OptimizerConfig
+from checkpoint import Checkpoints, Progress, find_latest, load_model
+from config import CheckpointConfig, OptimizerConfig
 from objectives import predict
 from optim import build_optimizer
 
 SETTINGS = {"training": {"global_batch_size": 8}}
+
+
+def checkpoints(
+    directory: Path,
+    model: nn.Module,
+    optimizer: AdamW,
+    settings: dict[str, Any] = SETTINGS,
+) -> Checkpoints:
+    config = dataclasses.replace(CheckpointConfig(), keep=2)
+    return Checkpoints(directory, model, optimizer, settings, config)
 
 
 def trained() -> tuple[nn.Module, AdamW]:
@@ -28,9 +40,15 @@ def trained() -> tuple[nn.Module, AdamW]:
 
 def write(directory: Path, *steps: int) -> tuple[nn.Module, AdamW]:
     model, optimizer = trained()
+    writer = checkpoints(directory, model, optimizer)
     for step in steps:
-        save(directory, model, optimizer, Progress(step=step), SETTINGS, keep=2)
+        save(writer, step)
     return model, optimizer
+
+
+def save(writer: Checkpoints, step: int) -> None:
+    writer.save(Progress(step=step))
+    writer.wait()
 
 
 def names(directory: Path) -> list[str]:
@@ -40,10 +58,13 @@ def names(directory: Path) -> list[str]:
 def test_restore_gives_back_everything(tmp_path: Path) -> None:
     model, optimizer = trained()
     progress = Progress(step=1, samples=8, tokens=128, seconds=1.5)
-    path = save(tmp_path, model, optimizer, progress, SETTINGS, keep=1)
+    writer = checkpoints(tmp_path, model, optimizer)
+    writer.save(progress)
+    writer.wait()
     other = tiny_model()
     other_optimizer = build_optimizer(other, OptimizerConfig())
-    assert restore(path, other, other_optimizer, SETTINGS) == progress
+    path = tmp_path / "checkpoints/step-00000001"
+    assert checkpoints(tmp_path, other, other_optimizer).restore(path) == progress
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
         for key, moment in optimizer.state[one].items():
@@ -70,16 +91,34 @@ def test_interrupted_write_is_not_a_checkpoint(
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
         patch.setattr(checkpoint, "_flush", full_disk)
-        save(tmp_path, model, optimizer, Progress(step=2), SETTINGS, keep=2)
+        save(checkpoints(tmp_path, model, optimizer), 2)
     assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000001"
-    save(tmp_path, model, optimizer, Progress(step=2), SETTINGS, keep=2)
+    save(checkpoints(tmp_path, model, optimizer), 2)
     assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
-def test_deleted_in_part_is_not_a_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, 100, None])
+def test_damaged_is_passed_over(
+    tmp_path: Path, size: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(tmp_path, 1, 2)
-    (tmp_path / "checkpoints/step-00000002/state.json").unlink()
-    assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000001"
+    for file in sorted((tmp_path / "checkpoints/step-00000002").iterdir()):
+        whole = file.read_bytes()
+        if size is None:
+            file.unlink()
+        else:
+            os.truncate(file, size)
+        assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000001"
+        assert "step-00000002 is not whole" in capsys.readouterr().err
+        file.write_bytes(whole)
+    assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000002"
+
+
+def test_nothing_but_damaged_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    (tmp_path / "checkpoints/step-00000001/state.json").unlink()
+    with pytest.raises(ValueError, match="no checkpoint in .* is whole"):
+        find_latest(tmp_path)
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
@@ -91,9 +130,6 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     model, optimizer = write(tmp_path, 1)
     with pytest.raises(ValueError, match="`global_batch_size` of the training was 8 and is 16"):
-        restore(
-            tmp_path / "checkpoints/step-00000001",
-            model,
-            optimizer,
-            {"training": {"global_batch_size": 16}},
+        checkpoints(tmp_path, model, optimizer, {"training": {"global_batch_size": 16}}).restore(
+            tmp_path / "checkpoints/step-00000001"
         )

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from checkpoint import Progress, find_latest, restore, save
+from checkpoint import Checkpoints, Progress
 from config import (
     CheckpointConfig,
     DataConfig,
@@ -148,11 +148,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "global_batch_size": config.global_batch_size,
         },
     }
-    progress, latest = Progress(), find_latest(args.output_dir)
+    checkpoints = Checkpoints(args.output_dir, model, optimizer, settings, saving)
+    progress, latest = Progress(), checkpoints.find_latest()
     if latest is not None and not args.resume:
         sys.exit(f"{latest} is there already: add --resume, or name another --output-dir")
     if latest is not None:
-        progress = restore(latest, model, optimizer, settings)
+        progress = checkpoints.restore(latest)
     started -= progress.seconds  # as if the run had never stopped
     energy = EnergyMeter(device, progress.energy_kwh)
 
@@ -218,9 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     scores = evaluate(model, scored, device, validation.bytes_per_token)
                 reporter.report(step, metrics, scores, seconds_left)
                 busy, reading, last_report = 0.0, 0.0, step
-            if last or stopping or step % saving.every == 0:
+            # The first step too: if saving fails, then at once.
+            if last or stopping or step == 1 or step % saving.every == 0:
                 progress = replace(progress, energy_kwh=energy.kwh())
-                save(args.output_dir, model, optimizer, progress, settings, saving.keep)
+                checkpoints.save(progress)
             if stopping and not last:
                 reporter.say(f"saved step {step} and stopped; --resume goes on from there")
                 return 128 + caught[0] if caught else 0
