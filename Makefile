@@ -8,7 +8,7 @@ GOLDEN := quickstart gpt2-124m
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help pictures install quickstart test test-slow lint format bench golden clean
+.PHONY: help pictures install quickstart test test-slow test-slurm lint format bench golden clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ test: lint  ## check the sources and run the tests that are not slow
 
 test-slow: install  ## run the slow tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m slow
+
+# As root, with slurmctld, slurmd, slurm-client and munge from Debian or the like.
+test-slurm: install  ## run the emitted Slurm script on a real Slurm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slurm tests/launch
 
 # ruff reads the pyproject.toml of each project in generated/ for its files.
 lint: install  ## check style, spelling, types and the direction of imports

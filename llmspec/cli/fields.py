@@ -121,6 +121,8 @@ def _type_words(annotation: Any) -> Iterator[str]:
         inner = list(dict.fromkeys(_type_words(get_args(annotation)[0])))
         if inner:
             yield "a list of " + " or ".join(inner)
+    elif get_origin(annotation) is dict:
+        yield "a mapping of names to " + " or ".join(_type_words(get_args(annotation)[1]))
     elif hasattr(annotation, "__metadata__"):
         yield from _type_words(annotation.__origin__)
     else:

@@ -12,10 +12,12 @@ from pydantic_core import core_schema
 from llmspec import catalog
 from llmspec.cli.fields import field_docs, sections
 from llmspec.spec.schema import Spec
-from llmspec.spec.schema.base import parse_count, parse_duration
+from llmspec.spec.schema.base import parse_count, parse_duration, parse_text
 
 _COUNT = {"type": "string", "pattern": r"^\d[\d_]*(\.\d+)?\s*(Ki|Mi|k|K|M|B|T)?$"}
 _DURATION = {"type": "string", "pattern": r"^(\d+(\.\d+)?\s*[dhms]\s*)+$"}
+
+_SPELLINGS = {parse_count: _COUNT, parse_duration: _DURATION, parse_text: {"type": "integer"}}
 
 
 class _Generator(GenerateJsonSchema):
@@ -24,7 +26,7 @@ class _Generator(GenerateJsonSchema):
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> dict[str, Any]:
         inner: dict[str, Any] = super().function_before_schema(schema)
         function = schema["function"]["function"]
-        spelling = _COUNT if function is parse_count else _DURATION if function is parse_duration else None
+        spelling = _SPELLINGS.get(function)
         return inner if spelling is None else {"anyOf": [inner, dict(spelling)]}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> dict[str, Any]:

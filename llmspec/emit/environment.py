@@ -10,6 +10,9 @@ from llmspec.emit.locations import templates_directory
 
 # What Markdown or HTML reads anywhere, and what opens a list, a rule or a heading at the start of a line.
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#&|~$]|^[-+=:]|(?<=^\d)[.)])")
+# What single quotes cannot hold, or would hold to a reader's surprise; and what double quotes need a backslash for.
+_SHELL_EXPANDS = re.compile(r"['$`]")
+_SHELL_SPECIAL = re.compile(r'["$`\\]')
 
 
 def python_literal(value: object) -> str:
@@ -25,15 +28,28 @@ def python_literal(value: object) -> str:
 
 
 def shell_word(value: object) -> str:
-    """One shell word."""
-    return shlex.quote(str(value))
+    """One shell word, in the quotes that need the least escaping."""
+    text = str(value)
+    if not _SHELL_EXPANDS.search(text):
+        return shlex.quote(text)
+    return '"' + _SHELL_SPECIAL.sub(r"\\\g<0>", text) + '"'
 
 
 def yaml_scalar(value: object) -> str:
-    """A YAML scalar: JSON's double-quoted form is YAML's too."""
+    """A YAML scalar, which is TOML's too. Text stands in double quotes; what is not printable ASCII is escaped as both know it."""
     import json
 
-    return json.dumps(value)
+    if not isinstance(value, str):
+        return json.dumps(value)
+    return f'"{"".join(map(_escaped, value))}"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    if " " <= character <= "~":
+        return character
+    return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else f"\\U{ord(character):08x}"
 
 
 def markdown_text(value: object) -> str:

@@ -30,9 +30,15 @@ _PURPOSES = {
     "export.py": "writes a checkpoint as a Hugging Face model",
     "launch/local.sh": "everything in order on this machine",
     "launch/torchrun.sh": "training, one process a device, on one or several machines",
+    "launch/slurm.sbatch": "training as a job of a Slurm cluster",
     "tests/": "what proves this project right, on a CPU",
     ".llmspec/": "what the last build wrote, so that the next one keeps your edits",
 }
+# How each launcher is started, and how it is stopped so that it saves first.
+_LAUNCHERS = (
+    ("launch/torchrun.sh", "launch/torchrun.sh", "Ctrl-C, or `kill` of the script"),
+    ("launch/slurm.sbatch", "sbatch launch/slurm.sbatch", "`scancel JOB`"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class ReadmePlan:
     summary: str
     devices: str
     steps: tuple[Line, ...]
+    launchers: tuple[Row, ...]
     arithmetic: tuple[Row, ...]
     figures: tuple[Row, ...]
     tree: tuple[Line, ...]
@@ -74,6 +81,7 @@ def lower_readme(resolved: Resolved, estimate: Estimate, files: Iterable[Emitted
         summary=_summary(resolved, estimate),
         devices=_devices(resolved),
         steps=_padded(_steps(resolved, paths)),
+        launchers=tuple(Row(start, stop) for path, start, stop in _LAUNCHERS if path in paths),
         arithmetic=_arithmetic(resolved),
         figures=_figures(estimate),
         tree=_padded(_tree(paths)),
@@ -100,8 +108,9 @@ def _devices(resolved: Resolved) -> str:
 
 def _steps(resolved: Resolved, paths: list[str]) -> list[tuple[str, str]]:
     per_node = resolved.spec.hardware.accelerators_per_node
-    if "launch/torchrun.sh" in paths:
-        train = "launch/torchrun.sh"
+    started = [start for path, start, _ in _LAUNCHERS if path in paths]
+    if started:
+        train = started[0]
     elif per_node > 1:
         train = f"torchrun --standalone --nproc-per-node {per_node} train.py"
     else:

@@ -200,14 +200,14 @@ def every(spec: Spec) -> Derived:
 
 def local_launch(spec: Spec) -> Derived:
     """Emitted when no launcher is named."""
-    if spec.launch.torchrun is not None:
+    if spec.launch.named:
         return Derived(None, "another launcher is named")
     return Derived(LocalLaunch.model_construct(), "no launcher is named")
 
 
 def torchrun_launch(spec: Spec) -> Derived:
     """Emitted when there are several machines and no launcher is named."""
-    if spec.launch.local is not None:
+    if spec.launch.named:
         return Derived(None, "another launcher is named")
     if spec.hardware.nodes == 1:
         return Derived(None, "there is one machine")
@@ -222,6 +222,21 @@ def _steps_after_warmup(spec: Spec) -> int:
 def _quotient(rate: float, divisor: int) -> float:
     """Without the noise that binary fractions add to decimal ones."""
     return float(f"{rate / divisor:.12g}")
+
+
+def max_restarts(spec: Spec) -> Derived:
+    """3 where the machines find each other anew, else 0."""
+    torchrun = spec.launch.torchrun
+    elastic = torchrun is not None and torchrun.rendezvous == "elastic"
+    return Derived(3 if elastic else 0, f"the rendezvous is {'elastic' if elastic else 'static'}")
+
+
+def gres(spec: Spec, accelerator: Accelerator | None) -> Derived:
+    """All GPUs of a node that the run uses; nothing on a CPU."""
+    if accelerator is not None and accelerator.is_cpu:
+        return Derived("none", f"{spec.hardware.accelerator} is no GPU")
+    count = spec.hardware.accelerators_per_node
+    return Derived(f"gpu:{count}", f"accelerators_per_node {count}")
 
 
 def _replicas(spec: Spec) -> int:

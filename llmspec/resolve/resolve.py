@@ -58,6 +58,8 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
         ("checkpoint.asynchronous", lambda spec: derive.asynchronous(accelerator)),
         ("evaluation.every", derive.every),
         *((path, lambda _, found=found: found) for path, found in launchers.items()),
+        ("launch.torchrun.max_restarts", derive.max_restarts),
+        ("launch.slurm.gres", lambda spec: derive.gres(spec, accelerator)),
     )
     for path, rule in steps:
         if _is_open(spec, path):
@@ -74,6 +76,8 @@ def _is_open(spec: Spec, path: str) -> bool:
     *parents, name = path.split(".")
     for parent in parents:
         section = getattr(section, parent)
+        if section is None:
+            return False
     return name in type(section).model_fields and getattr(section, name) is None
 
 
@@ -114,6 +118,9 @@ def _origins(composed: Composed, spec: Spec, rules: dict[str, str]) -> Iterator[
             items = node.value if node is not None and isinstance(node.value, list) else []
             for index, item in enumerate(value):
                 yield from walk(item, items[index] if index < len(items) else None, f"{path}[{index}]")
+        elif isinstance(value, dict):
+            for name, entry in value.items():
+                yield from walk(entry, node.mapping.get(name) if node is not None else None, f"{path}.{name}")
 
     yield from walk(spec, composed.tree, "")
 

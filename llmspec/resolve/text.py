@@ -58,6 +58,8 @@ def _ordered(section: BaseModel) -> list[str]:
 def _value_text(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(_value_text(item) for item in value)}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{scalar_text(name)}: {_value_text(entry)}" for name, entry in value.items()) + "}"
     assert value is None or isinstance(value, str | int | float)
     return scalar_text(value)
 

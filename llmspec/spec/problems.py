@@ -18,9 +18,11 @@ from llmspec.diagnostics.suggest import choice, nearest
 from llmspec.spec.compose import Composed
 from llmspec.spec.examples import EXAMPLES, KINDS
 from llmspec.spec.schema import Spec
+from llmspec.spec.schema.launch import LAUNCHERS
 from llmspec.spec.shape import Shape, annotations, bounds, choices, expected, fields, number, shape_of
 from llmspec.spec.tree import Node
 
+_LAUNCHERS = tuple(f"launch.{name}" for name in LAUNCHERS)
 _INDEX = re.compile(r"\[\d+\]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _RANGE_ERRORS = frozenset(
@@ -120,6 +122,10 @@ def _locate(tree: Node, location: tuple[str | int, ...]) -> _Place:
             path = f"{path}[{step}]"
             node = node.value[step] if node is not None and isinstance(node.value, list) else None
             shape = shape.item
+        elif shape.entry is not None:
+            path = f"{path}.{step}"
+            node = node.mapping.get(str(step)) if node is not None else None
+            shape = shape.entry
         else:
             steps.insert(0, step)
             break
@@ -430,7 +436,7 @@ def _explain_values(node: Node, shape: Shape | None, path: str) -> Iterator[Diag
             section = shape.sections.get(kind) if kind is None or isinstance(kind, str) else None
         known = annotations(section) if section is not None else {}
         for key, entry in value.items():
-            inner = shape_of(known[key]) if key in known else None
+            inner = shape_of(known[key]) if key in known else shape.entry if shape is not None else None
             yield from _explain_values(entry, inner, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -439,6 +445,6 @@ def _explain_values(node: Node, shape: Shape | None, path: str) -> Iterator[Diag
         match = _CONTROL.search(value)
         if match is not None:
             yield problem("LS110", f"`{name}` holds the control character U+{ord(match[0]):04X}", node.span, help=("remove it",))
-    elif node.implicit and path in ("launch.local", "launch.torchrun"):
+    elif node.implicit and path in _LAUNCHERS:
         message = f"`{name}` is empty, which would mean that it is not asked for"
         yield problem("LS103", message, node.place, help=(f"write `{name}: {{}}` for its default settings, or remove the line",))

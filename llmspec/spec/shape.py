@@ -23,12 +23,14 @@ class Shape:
     """What a field holds, with `| None` taken off.
 
     `sections` are the classes that a mapping may be, by kind (None where there is only one and it needs no kind). `item` is what
-    a list holds, `alternatives` the members of a union of unlike types, such as a count or a list of counts.
+    a list holds, `entry` what a mapping of free names holds, `alternatives` the members of a union of unlike types, such as a count or
+    a list of counts.
     """
 
     annotation: Any
     sections: "dict[str | None, type[BaseModel]] | None" = None
     item: "Shape | None" = None
+    entry: "Shape | None" = None
     alternatives: "tuple[Shape, ...]" = ()
 
     @property
@@ -82,6 +84,8 @@ def shape_of(annotation: Any) -> Shape:
         return Shape(annotation, alternatives=tuple(shape_of(member) for member in unlike))
     if typing.get_origin(plain[0]) is tuple:
         return Shape(annotation, item=shape_of(typing.get_args(plain[0])[0]))
+    if typing.get_origin(plain[0]) is dict:
+        return Shape(annotation, entry=shape_of(typing.get_args(plain[0])[1]))
     return Shape(unlike[0])
 
 
@@ -169,6 +173,8 @@ def type_name(annotation: Any) -> str:
     if shape.item is not None:
         inner = type_name(shape.item.annotation)
         return f"list of ({inner})" if " | " in inner else f"list of {inner}"
+    if shape.entry is not None:
+        return f"mapping of names to {type_name(shape.entry.annotation)}"
     plain = strip(shape.annotation)
     if typing.get_origin(plain) is Literal:
         return " | ".join(_literal(value) for value in typing.get_args(plain))
@@ -210,6 +216,8 @@ def _phrases(shape: Shape) -> list[str]:
         return ["a mapping of fields"]
     if shape.item is not None:
         return ["a list of mappings" if shape.item.sections is not None else f"a list, each item {expected(shape.item)}"]
+    if shape.entry is not None:
+        return ["a mapping of names to values"]
     if shape.alternatives:
         return [phrase for member in shape.alternatives for phrase in _phrases(member)]
     values = choices(shape.annotation)

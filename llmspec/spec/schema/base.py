@@ -73,6 +73,11 @@ def only_truth(value: object) -> object:
     return value
 
 
+def parse_text(value: object) -> object:
+    """Read a whole number as its digits, for texts that are often numbers, such as the values of environment variables."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 # The bounds are far beyond anything trainable; they exist so that a slip such as 1e300 is a diagnostic and not an overflow.
 Count = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=10**15)]
 CountOrZero = Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=10**15)]
@@ -84,5 +89,6 @@ Positive = Annotated[float, Field(gt=0, le=1e12)]
 NonNegative = Annotated[float, Field(ge=0, le=1e12)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
+TextOrNumber = Annotated[str, BeforeValidator(parse_text), Field(max_length=10_000)]
 One = Annotated[Literal[1], BeforeValidator(only_whole)]
 No = Annotated[Literal[False], BeforeValidator(only_truth)]
