@@ -25,6 +25,7 @@ EXAMPLES = {
     "optimizer.learning_rate": "learning_rate: 3e-4",
     "hardware": "hardware: {accelerator: cpu}",
     "hardware.accelerator": "accelerator: cpu",
+    "launch.slurm.container.image": "image: pytorch.sif",
 }
 
 KINDS = {
@@ -38,5 +39,6 @@ KINDS = {
     "objectives[]": "causal_lm",
     "optimizer": "adamw",
     "schedule": "cosine",
+    "launch.slurm.container": "pyxis",
 }
 """The kind to show for a section that does not say its own."""

@@ -69,6 +69,7 @@ YARN = {P: {"kind": "rope", "scaling": {"kind": "yarn", "factor": 2.0, "original
 LLAMA3 = {P: {"kind": "rope", "scaling": {"kind": "llama3", "factor": 2.0, "original_sequence_length": 32}}}
 WARMED_UP = ("constant", "step", "multi_step", "exponential", "linear", "polynomial", "inverse_sqrt", "cosine", "cosine_restarts", "wsd")
 FOUR = {"hardware.accelerators_per_node": 4}
+PYXIS = {"kind": "pyxis", "image": "pytorch.sqsh"}
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
 
 
@@ -238,6 +239,35 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("generation.top_p", {}, {"generation": {"top_p": 0.9}}),
     ("launch.local", {"launch": {"torchrun": {}}}, {"launch.local": {}}),
     ("launch.torchrun", {"launch": {"local": {}}}, {"launch.torchrun": {}}),
+    ("launch.torchrun.rendezvous", {"launch": {"torchrun": {}}}, {"launch.torchrun.rendezvous": "elastic"}),
+    ("launch.torchrun.max_restarts", {"launch": {"torchrun": {"rendezvous": "elastic"}}}, {"launch.torchrun.max_restarts": 5}),
+    ("launch.slurm", {"launch": {"local": {}}}, {"launch.slurm": {}}),
+    *[
+        (f"launch.slurm.{name}", {"launch": {"slurm": {}}}, {f"launch.slurm.{name}": value})
+        for name, value in {
+            "partition": "gpu",
+            "account": "physics",
+            "qos": "high",
+            "constraint": "h100&nvlink",
+            "reservation": "night",
+            "time": "36h",
+            "gres": "gpu:h100:1",
+            "cpus_per_task": 8,
+            "memory": "64G",
+            "exclusive": True,
+            "requeue": False,
+            "output": "%x-%j.out",
+            "modules": ["cuda/12.8"],
+            "setup": ["source .venv/bin/activate"],
+            "container": PYXIS,
+            "options": ["--mail-type=END"],
+        }.items()
+    ],
+    ("launch.slurm.container.kind", {"launch": {"slurm": {"container": PYXIS}}}, {"launch.slurm.container.kind": "apptainer"}),
+    ("launch.slurm.container.image", {"launch": {"slurm": {"container": PYXIS}}}, {"launch.slurm.container.image": "other"}),
+    ("launch.slurm.container.mounts", {"launch": {"slurm": {"container": PYXIS}}}, {"launch.slurm.container.mounts": ["/data:/data"]}),
+    ("launch.environment", {"launch": {"slurm": {}}}, {"launch.environment": {"NCCL_DEBUG": "WARN"}}),
+    ("launch.grace_period", {"launch": {"slurm": {}}}, {"launch.grace_period": "5m"}),
     ("launch.torchrun.port", {"launch": {"torchrun": {}}}, {"launch.torchrun.port": 29_501}),
 ]
 

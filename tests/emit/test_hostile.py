@@ -61,6 +61,10 @@ TEXT_FIELDS = [
     "tokenizer.bos_token",
     "tokenizer.eos_token",
     "generation.prompts.0",
+    "launch.environment.A",
+    "launch.slurm.modules.0",
+    "launch.slurm.container.image",
+    "launch.slurm.container.mounts.0",
 ]
 BASE = changed(
     SMALL,
@@ -70,7 +74,12 @@ BASE = changed(
         "tokenizer": {"kind": "pretrained", "path": "t.json", "vocab_size": 1000, "add_bos": True, "bos_token": "<s>", "eos_token": "</s>"},
         "data.sources": [{"name": "a", "kind": "jsonl", "path": "a.jsonl", "text_field": "text"}],
         "generation": {"prompts": ["text"]},
-        "launch": {"local": {}, "torchrun": {}},
+        "launch": {
+            "local": {},
+            "torchrun": {},
+            "slurm": {"modules": ["text"], "container": {"kind": "pyxis", "image": "text", "mounts": ["text"]}},
+            "environment": {"A": "text"},
+        },
     },
 )
 TEXTS = st.one_of(
@@ -84,8 +93,10 @@ TEXTS = st.one_of(
 
 def everywhere(text: str) -> dict[str, Any]:
     """The base spec with a text in every field that takes any text."""
-    # The file of a tokenizer is known by its ending.
-    return changed(BASE, {field: f"{text}.json" if field == "tokenizer.path" else text for field in TEXT_FIELDS})
+    texts = dict.fromkeys(TEXT_FIELDS, text)
+    texts["tokenizer.path"] = f"{text}.json"  # the file of a tokenizer is known by its ending
+    texts["launch.environment.A"] = text.replace("\n", " ").replace("\r", " ")  # a variable has one line
+    return changed(BASE, texts)
 
 
 def run_config(project: Project, directory: Path) -> dict[str, Any]:
@@ -139,7 +150,7 @@ def test_modules_and_scripts_do_not_run_it(compiler: Compiler, tmp_path: Path) -
         place = tmp_path / "project" / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(file.text, "utf-8")
-        if path.endswith(".sh"):
+        if path.startswith("launch/"):
             subprocess.run(["bash", "-n", place], check=True)
             subprocess.run([Path(sys.executable).with_name("shellcheck"), place], check=True)
     # `python` stands in for the interpreter: the scripts then only print what they would start.

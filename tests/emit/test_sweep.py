@@ -109,7 +109,14 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
     ],
     "metrics": [{}, {"evaluation": {"metrics": ["perplexity"]}}, {"evaluation": {"metrics": ["bits_per_byte"]}}],
     "tensorboard": [{}, {"logging": {"tensorboard": True}}],
-    "launch": [{}, {"launch": {"local": {}, "torchrun": {}}}, {"launch": {"torchrun": {}}}],
+    "launch": [
+        {},
+        {"launch": {"local": {}, "torchrun": {}}},
+        {"launch": {"torchrun": {"rendezvous": "elastic"}}},
+        {"launch": {"slurm": {"time": "1h"}}},
+        {"launch": {"slurm": {"requeue": False, "container": {"kind": "pyxis", "image": "a b", "mounts": ["c"]}, "modules": ["m"]}}},
+        {"launch": {"slurm": {"cpus_per_task": 2, "container": {"kind": "apptainer", "image": "a"}}, "environment": {"A": "it's"}}},
+    ],
 }
 
 

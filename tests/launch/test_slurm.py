@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slurm
 CLUSTER = Path(__file__).parent / "slurm" / "cluster.sh"
 SLURM = {"launch": {"slurm": {}}, "hardware__accelerators_per_node": 2}
 LONG = {"training__max_steps": 200, "checkpoint__every": 1000, "evaluation__every": 200}
-GPUS = {"hardware__accelerator": "h100-sxm", "training__compile": False}
+GPUS = {"hardware__accelerator": "h100-sxm", "hardware__accelerators_per_node": 8, "training__global_batch_size": 16}
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ class Job:
     def wait(self, what: Callable[[], bool], seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not what():
-            state = self.field("JobState")
-            assert time.monotonic() < end and state != "FAILED", f"{state}\n{self.log}"
+            assert time.monotonic() < end, f"{self.field('JobState')}\n{self.log}"
             time.sleep(0.1)
 
     def wait_for_steps(self, number: int) -> None:
         self.wait(lambda: self.steps() >= number)
 
     def wait_for_state(self, *states: str) -> None:
-        self.wait(lambda: self.field("JobState") in states)
+        self.wait(lambda: self.field("JobState") in (*states, "FAILED"))
+        assert self.field("JobState") in states, self.log
 
     def start_again(self) -> None:
         """A job that went back to the queue waits two minutes; not here."""
@@ -171,17 +171,17 @@ def test_a_run_that_fails_fails_the_job_at_once(cluster: Cluster, build: Build) 
         )
     )
     job = cluster.submit(project, "run")
-    job.wait(lambda: job.field("JobState") == "FAILED")
+    job.wait_for_state("FAILED")
     assert job.field("ExitCode") == "1:0"
     assert job.field("Restarts") == "0"
     assert "RuntimeError: a broken device" in job.log
 
 
 def test_gpus_are_asked_for(gpu_cluster: Cluster, build: Build) -> None:  # noqa: F811
-    project = build(**GPUS, hardware__accelerators_per_node=8, launch={"slurm": {"time": "12h", "memory": 0, "cpus_per_task": 2}})
+    project = build(**GPUS, launch={"slurm": {"time": "12h", "memory": 0, "cpus_per_task": 2}})
     gpu_cluster.call("sbatch", "--test-only", "launch/slurm.sbatch", cwd=project.path)
     for wrong in ({"gres": "gpu:h100:9"}, {"gres": "gpu:a100:8"}, {"cpus_per_task": 4}, {"partition": "none"}, {"constraint": "fast"}):
-        project = build(**GPUS, hardware__accelerators_per_node=8, launch={"slurm": wrong})
+        project = build(**GPUS, launch={"slurm": wrong})
         done = gpu_cluster.call("sbatch", "--test-only", "launch/slurm.sbatch", cwd=project.path, check=False)
         assert done.returncode != 0, wrong
 
@@ -199,7 +199,7 @@ def test_every_option_is_one_of_sbatch(gpu_cluster: Cluster, build: Build) -> No
         "output": "%x-%j.log",
         "options": ["--mail-type=END", "--comment=night"],
     }
-    project = build(**GPUS, hardware__accelerators_per_node=8, launch={"slurm": slurm})
+    project = build(**GPUS, launch={"slurm": slurm})
     done = gpu_cluster.call("sbatch", "--parsable", "--hold", "launch/slurm.sbatch", cwd=project.path)
     shown = gpu_cluster.call("scontrol", "show", "job", done.stdout.strip()).stdout
     gpu_cluster.call("scancel", done.stdout.strip())

@@ -44,7 +44,7 @@ checkpoint: {every: 20, keep: 2}
 evaluation: {every: 20, metrics: [perplexity]}
 logging: {every: 1, tensorboard: true}
 generation: {prompts: ["a: b", 'it''s'], temperature: 0, top_k: 50}
-launch: {local: {}, torchrun: {port: 29501}}
+launch: {local: {}, torchrun: {port: 29501, max_restarts: 0}, environment: {NCCL_DEBUG: WARN}}
 """
 
 SMALL = """\

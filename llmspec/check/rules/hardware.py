@@ -7,6 +7,7 @@ from llmspec.check.registry import Finding, fact, rule
 from llmspec.diagnostics import Severity
 from llmspec.diagnostics.suggest import choice, nearest
 from llmspec.resolve import Resolved
+from llmspec.spec.schema.launch import LAUNCHERS
 
 _DRIVEN = ("cuda", "cpu")
 
@@ -108,7 +109,8 @@ def several_machines_without_torchrun(resolved: Resolved) -> Iterator[Finding]:
     With more than one node, a launcher for several machines is emitted.
 
     ## Why it matters
-    `launch/local.sh` starts processes on one machine only. With no launcher named, `torchrun` is emitted by itself.
+    `launch/local.sh` starts processes on one machine only. With no launcher named, `torchrun` is emitted by itself; `slurm` is for several
+    machines too.
 
     ## Example
     ```yaml
@@ -122,7 +124,8 @@ def several_machines_without_torchrun(resolved: Resolved) -> Iterator[Finding]:
     launch: {torchrun: {}}
     ```
     """
-    if resolved.spec.hardware.nodes > 1 and resolved.spec.launch.torchrun is None:
+    launch = resolved.spec.launch
+    if resolved.spec.hardware.nodes > 1 and all(getattr(launch, name) is None for name in LAUNCHERS if name != "local"):
         yield Finding(
             "no launcher for several machines is asked for",
             "launch",
