@@ -17,7 +17,7 @@ from llmspec.spec.schema.base import parse_count, parse_duration, parse_text
 _COUNT = {"type": "string", "pattern": r"^\d[\d_]*(\.\d+)?\s*(Ki|Mi|k|K|M|B|T)?$"}
 _DURATION = {"type": "string", "pattern": r"^(\d+(\.\d+)?\s*[dhms]\s*)+$"}
 
-_SPELLINGS = {parse_count: _COUNT, parse_duration: _DURATION, parse_text: {"type": "integer"}}
+_SPELLINGS: dict[Any, dict[str, str]] = {parse_count: _COUNT, parse_duration: _DURATION, parse_text: {"type": "integer"}}
 
 
 class _Generator(GenerateJsonSchema):

@@ -123,7 +123,9 @@ def test_stopped_four_times_the_run_has_the_same_curve(cluster: Cluster, build: 
         job.start_again()
     # One that is more urgent makes it give way: Slurm itself puts it back.
     job.wait_for_steps(job.steps() + 3)
-    urgent = cluster.call("sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1").stdout.strip()
+    urgent = cluster.call(
+        "sbatch", "--parsable", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"
+    ).stdout.strip()
     job.wait(lambda: job.field("Restarts") == "4")
     Job(cluster, project, urgent, "").wait_for_state("COMPLETED")
     job.start_again()

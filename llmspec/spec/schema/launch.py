@@ -57,8 +57,7 @@ AnyContainer = Annotated[PyxisContainer | ApptainerContainer, Field(discriminato
 
 
 class SlurmLaunch(Section):
-    """launch/slurm.sbatch: training as a job of a Slurm cluster, one task a device. Before its time is up, and when told to make room,
-    it saves and goes back to the queue."""
+    """launch/slurm.sbatch: training as a job of a Slurm cluster, which saves and goes back to the queue before its time is up."""
 
     partition: Text | None = None
     """Partition. Default: the cluster's."""
