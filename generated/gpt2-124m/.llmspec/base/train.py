@@ -62,7 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def catch_signals() -> list[int]:
-    """Note Ctrl-C and SIGTERM in the list returned; a second one interrupts at once."""
+    """Note Ctrl-C, SIGTERM and SIGUSR1 in the list returned; a second one interrupts at once."""
     caught: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -72,6 +72,7 @@ def catch_signals() -> list[int]:
 
     signal.signal(signal.SIGINT, note)
     signal.signal(signal.SIGTERM, note)
+    signal.signal(signal.SIGUSR1, note)
     return caught
 
 
