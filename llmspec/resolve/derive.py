@@ -7,6 +7,7 @@ without numbers, and a test holds that every field marked there is filled here.
 from typing import NamedTuple
 
 from llmspec.catalog import Accelerator
+from llmspec.resolve import laws
 from llmspec.spec.schema import Spec
 from llmspec.spec.schema.launch import LocalLaunch, TorchrunLaunch
 from llmspec.spec.schema.schedule import CosineRestartsSchedule, CyclicalSchedule, OneCycleSchedule, WarmedUp
@@ -63,6 +64,24 @@ def architecture_vocab_size(spec: Spec) -> Derived:
 def num_positions(spec: Spec) -> Derived:
     """The training length."""
     return Derived(spec.training.sequence_length, f"training.sequence_length {spec.training.sequence_length}")
+
+
+def global_batch_size(spec: Spec) -> Derived:
+    """What a law says, as a multiple of the replicas (and of a given micro batch on each)."""
+    tokens = spec.training.max_tokens
+    unit = _replicas(spec) * (spec.training.micro_batch_size or 1)
+    if tokens is None:
+        return Derived(unit, "undetermined: a law needs max_tokens")
+    law = laws.batch_tokens(laws.scale(spec, tokens), str(spec.training.global_batch_size))
+    length = spec.training.sequence_length
+    size = laws.near_power(law.value / length, unit)
+    return Derived(size, f"{law.formula}; {size} sequences of {length} are near, and a multiple of {unit}")
+
+
+def learning_rate(spec: Spec) -> Derived:
+    """What a law says."""
+    law = laws.learning_rate(laws.scale(spec, spec.training.max_tokens), str(spec.optimizer.learning_rate))
+    return Derived(law.value, law.formula)
 
 
 def micro_batch_size(spec: Spec) -> Derived:

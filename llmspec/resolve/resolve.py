@@ -1,7 +1,7 @@
 """Spec to Resolved: fill what was left out, and remember for every value who decided it. Adds and never rejects."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -12,9 +12,11 @@ from llmspec.resolve.derive import Derived
 from llmspec.resolve.resolved import Origin, OriginKind, Resolved
 from llmspec.spec.compose import Composed
 from llmspec.spec.schema import Spec
+from llmspec.spec.schema.laws import Law
 from llmspec.spec.source import Layer
 from llmspec.spec.tree import Node
 
+_BY_LAW = ("training.global_batch_size", "optimizer.learning_rate")
 _KINDS = {Layer.SPEC: OriginKind.SPEC, Layer.PRESET: OriginKind.PRESET, Layer.OVERRIDE: OriginKind.OVERRIDE}
 
 
@@ -41,9 +43,11 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
         ("parallelism.zero_stage", derive.zero_stage),
         ("parallelism.shard_size", derive.shard_size),
         ("parallelism.sequence_parallel", derive.sequence_parallel),
+        ("training.global_batch_size", derive.global_batch_size),
         ("training.micro_batch_size", derive.micro_batch_size),
         ("training.max_steps", derive.max_steps),
         ("training.max_tokens", derive.max_tokens),
+        ("optimizer.learning_rate", derive.learning_rate),
         ("training.compile", lambda spec: derive.compile_model(spec, accelerator)),
         ("schedule.warmup_steps", derive.warmup_steps),
         ("schedule.initial_learning_rate", derive.initial_learning_rate),
@@ -71,14 +75,17 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
 
 
 def _is_open(spec: Spec, path: str) -> bool:
-    """Whether the spec's kind of section has the field, and nothing is said for it."""
+    """Whether the spec's kind of section has the field, and nothing is said for it, or only which law decides it."""
     section: Any = spec
     *parents, name = path.split(".")
     for parent in parents:
         section = getattr(section, parent)
         if section is None:
             return False
-    return name in type(section).model_fields and getattr(section, name) is None
+    if name not in type(section).model_fields:
+        return False
+    value = getattr(section, name)
+    return value is None or (value in get_args(Law) and path in _BY_LAW)
 
 
 def _filled(section: Any, path: list[str], value: object) -> Any:
@@ -105,7 +112,7 @@ def _origins(composed: Composed, spec: Spec, rules: dict[str, str]) -> Iterator[
             node = None  # null is as if the field were absent
         if path:
             if path in rules:
-                yield path, Origin(OriginKind.DERIVED, f"derived: {rules[path]}")
+                yield path, Origin(OriginKind.DERIVED, f"derived: {rules[path]}", node.place if node is not None else None)
             elif node is not None:
                 yield path, written(node, node.place)
             elif not isinstance(value, BaseModel):

@@ -70,6 +70,7 @@ LLAMA3 = {P: {"kind": "rope", "scaling": {"kind": "llama3", "factor": 2.0, "orig
 WARMED_UP = ("constant", "step", "multi_step", "exponential", "linear", "polynomial", "inverse_sqrt", "cosine", "cosine_restarts", "wsd")
 FOUR = {"hardware.accelerators_per_node": 4}
 PYXIS = {"kind": "pyxis", "image": "pytorch.sqsh"}
+TOKENS = {"training.max_steps": None, "training.max_tokens": 102_400}
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
 
 
@@ -172,6 +173,10 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("objectives.z_loss", {}, {"objectives": [{"kind": "causal_lm", "z_loss": 1e-4}]}),
     ("training.sequence_length", {}, {"training.sequence_length": 128}),
     ("training.global_batch_size", {}, {"training.global_batch_size": 16}),
+    *[
+        ("training.global_batch_size", TOKENS, {"training.global_batch_size": law})
+        for law in ("auto", "step_law", "deepseek_llm", "olmo_ladder")
+    ],
     ("training.micro_batch_size", {}, {"training.micro_batch_size": 4}),
     ("training.max_steps", {}, {"training.max_steps": 200}),
     ("training.max_tokens", {"training.max_steps": None, "training.max_tokens": 51_200}, {"training.max_tokens": 102_400}),
@@ -180,6 +185,10 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("training.max_grad_norm", {}, {"training.max_grad_norm": "none"}),
     ("training.compile", {}, {"training.compile": True}),
     ("optimizer.learning_rate", {}, {"optimizer.learning_rate": 2e-3}),
+    *[
+        ("optimizer.learning_rate", {"optimizer.learning_rate": "auto"}, {"optimizer.learning_rate": law})
+        for law in ("deepseek_llm", "olmo_ladder")
+    ],
     ("optimizer.beta1", {}, {"optimizer.beta1": 0.8}),
     ("optimizer.beta2", {}, {"optimizer.beta2": 0.99}),
     ("optimizer.adam_eps", {}, {"optimizer.adam_eps": 1e-6}),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from llmspec.spec.schema.base import Section
+from llmspec.spec.schema.laws import LearningRate
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(gt=0, le=1)]
@@ -15,8 +16,9 @@ WeightDecay = Annotated[float, Field(ge=0, le=10)]
 class Optimizer(Section):
     """Fields that every optimizer shares."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=10)]
-    """Peak learning rate. Required."""
+    learning_rate: LearningRate
+    """Peak learning rate, or the law that chooses it: `step_law`, `deepseek_llm`, `olmo_ladder`, or `auto` for the one that suits the
+    run's size (StepLaw up to 1e21 FLOPs, DeepSeek LLM beyond). Required."""
 
     weight_decay: WeightDecay = 0.1
     """Decoupled weight decay of matrices; norms and biases never decay. Default: 0.1."""

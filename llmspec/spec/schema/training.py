@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmspec.spec.schema.base import Count, Positive, Seconds, Section, derived
+from llmspec.spec.schema.laws import BatchSize
 
 
 class Training(Section):
@@ -13,8 +14,9 @@ class Training(Section):
     sequence_length: Annotated[Count, Field(le=2**24)]
     """Tokens in one training sequence. Required."""
 
-    global_batch_size: Annotated[Count, Field(le=2**24)]
-    """Sequences in one optimizer step, over all devices. Required."""
+    global_batch_size: BatchSize
+    """Sequences in one optimizer step, over all devices, or the law that chooses it from max_tokens: `step_law`, `deepseek_llm`,
+    `olmo_ladder`, or `auto` for the one that suits the run's size. Required."""
 
     micro_batch_size: Annotated[Count, Field(le=2**24)] = derived(
         "the largest divisor of global_batch_size / data_parallel_size with at most 16384 tokens"
