@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from llmspec.check.registry import Finding, fact, rule
+from llmspec.check.registry import Finding, rule
 from llmspec.diagnostics import Severity
 from llmspec.resolve import OriginKind, Resolved, laws
 
