@@ -36,6 +36,8 @@ class Accelerator(NamedTuple):
     absent is one that the device does not have."""
     matmul_tflops: Mapping[str, float]
     """Highest measured speed of large matrix products by number format; empty where nobody measured."""
+    multiprocessors: int | None
+    """Streaming multiprocessors or compute units; None where nobody says, or the device is built otherwise."""
     link: str
     """What joins the accelerators of one node."""
     link_gbs: float | None
@@ -103,6 +105,7 @@ def _accelerator(id: str, entry: dict[str, Any]) -> Accelerator:
         memory_bandwidth_gbs=memory["bandwidth_gbs"],
         peak_tflops=entry["peak_tflops"],
         matmul_tflops=entry.get("matmul_tflops", {}),
+        multiprocessors=entry.get("multiprocessors"),
         link=link["kind"],
         link_gbs=link.get("gbs"),
         link_peer_gbs=link.get("peer_gbs", link.get("per_link_gbs")),

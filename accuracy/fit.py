@@ -1,0 +1,107 @@
+"""The fit of the constants: robust least squares on the logarithm of the step time, with a weak pull towards where each began.
+
+Constants are positive and fitted by their logarithms. Every source weighs as the root of its number of rows, so that a large one counts
+for more than a small one but does not drown it. The pull says how far a constant may be believed to lie from its beginning: it keeps
+what no row tells of, and what the rows tell of only together, at a physical value.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from accuracy.rows import Row
+from accuracy.table import columns
+from llmspec.estimate.step_model import Constants, step_seconds
+
+ROUNDS = 14
+FLOOR = 0.04  # residuals below count as squares, above by their size
+
+# Where each constant begins, from measurements of single kernels and links, and by what factor it may be off.
+BEGIN: dict[str, tuple[float, float]] = {
+    "sustained": (0.92, 1.08),
+    "tail": (0.5, 1.3),
+    "fill": (100.0, 1.5),
+    "attention": (0.6, 1.25),
+    "attention_fill": (30.0, 1.5),
+    "attention_backward": (2.5, 1.1),
+    "bandwidth": (0.8, 1.1),
+    "eager_passes": (1.5, 1.5),
+    "compiled_passes": (1.0, 1.3),
+    "fused_passes": (1.0, 1.3),
+    "score_bytes": (11.0, 1.4),
+    "quantise_passes": (1.0, 1.6),
+    "eager_host": (2.5e-3, 1.4),
+    "fused_host": (2.5e-3, 1.4),
+    "compiled_host": (0.8e-3, 1.5),
+    "step_overhead": (5e-3, 2.0),
+    "link": (0.75, 1.15),
+    "network": (0.75, 1.25),
+    "latency": (20e-6, 2.0),
+    "hop": (5e-6, 2.0),
+    "unaligned": (2.5, 1.3),
+    "tensor_exposed": (0.5, 1.6),
+    "overlap": (0.8, 1.15),
+    "contention": (0.15, 1.8),
+    "pipeline_exposed": (0.5, 1.8),
+    "expert_imbalance": (1.05, 1.1),
+    "expert_passes": (8.0, 1.8),
+    "expert_exposed": (0.5, 1.6),
+    "expert_host": (2.0, 1.5),
+    "jitter": (0.005, 2.0),
+}
+
+
+def begin() -> Constants:
+    """The constants before any fit."""
+    return Constants(**{name: value for name, (value, _) in BEGIN.items()})
+
+
+def weights(rows: Sequence[Row]) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+    """How much each row counts."""
+    sizes: dict[str, int] = {}
+    for row in rows:
+        sizes[row.source] = sizes.get(row.source, 0) + 1
+    return np.array([sizes[row.source] ** -0.5 for row in rows])
+
+
+def fit(rows: Sequence[Row], start: Constants | None = None, rounds: int = ROUNDS) -> Constants:
+    """Fit the constants to some rows."""
+    configuration = columns(rows)
+    measured = np.log(np.array([row.seconds for row in rows], dtype=float))
+    weight = weights(rows)
+    names = list(BEGIN)
+    centre = np.log([BEGIN[name][0] for name in names])
+    pull = 1.0 / np.log([BEGIN[name][1] for name in names]) ** 2 * 0.02
+    x = centre.copy() if start is None else np.log([getattr(start, name) for name in names])
+
+    def predicted(x: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
+        constants = Constants(**dict(zip(names, np.exp(x).tolist(), strict=True)))
+        return np.log(step_seconds(np, configuration, constants))
+
+    def cost(residual: "np.ndarray[tuple[int], np.dtype[np.float64]]", x: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> float:
+        size = np.abs(residual)
+        robust = np.where(size < FLOOR, size**2 / FLOOR / 2, size - FLOOR / 2)
+        return float((weight * robust).sum() + (pull * (x - centre) ** 2).sum() / 2)
+
+    damping = 1.0
+    current = predicted(x)
+    best = cost(current - measured, x)
+    for _ in range(rounds):
+        residual = current - measured
+        robust = weight / np.maximum(np.abs(residual), FLOOR)
+        step = 1e-3
+        jacobian = np.stack([(predicted(x + step * unit) - current) / step for unit in np.eye(len(x))], axis=1)
+        normal = jacobian.T @ (robust[:, None] * jacobian) + np.diag(pull)
+        gradient = jacobian.T @ (robust * residual) + pull * (x - centre)
+        for _ in range(6):
+            move = np.linalg.solve(normal + damping * np.diag(np.diag(normal)) * 0.1, -gradient)
+            candidate = x + np.clip(move, -0.5, 0.5)
+            trial = predicted(candidate)
+            value = cost(trial - measured, candidate)
+            if value < best:
+                x, current, best, damping = candidate, trial, value, damping * 0.4
+                break
+            damping *= 4
+        else:
+            break
+    return Constants(**dict(zip(names, np.exp(x).tolist(), strict=True)))
