@@ -8,7 +8,7 @@ GOLDEN := quickstart gpt2-124m
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help pictures install quickstart test test-slow test-slurm lint format bench golden clean
+.PHONY: help pictures install quickstart test test-slow test-slurm lint format bench accuracy golden clean
 
 help:  ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ format: install  ## sort imports and format the sources
 
 bench: install  ## measure start-up, builds and training speed
 	$(BIN)/python -m tests.bench
+
+# ROWS=FILE scores another file with the frozen constants; FIT=1 fits them to all rows and writes the catalog's; FORMAT=json.
+accuracy: install  ## score the estimates against published measurements, each source by a fit that has not seen it
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.accuracy $(if $(ROWS),--rows "$(ROWS)") $(if $(FIT),--fit) $(if $(FORMAT),--format $(FORMAT))
 
 pictures: install  ## draw the README's pictures from a finished quickstart
 	$(BIN)/python -m tests.bench.pictures

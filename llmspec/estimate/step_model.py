@@ -46,6 +46,7 @@ class Constants(NamedTuple):
     latency: float
     hop: float
     unaligned: float
+    coarse: float
     tensor_exposed: float
     overlap: float
     contention: float
@@ -84,7 +85,19 @@ class Speed(NamedTuple):
         moved = groups * (size * (rows * inner + inner * columns) + self.layout.activation_bytes * rows * columns)
         return self.xp.maximum(compute, self.memory(moved))
 
-    def trained_product(self, rows: Number, inner: Number, columns: Number, forwards: Number, trained: Number, groups: Number = 1.0) -> Number:
+    def alignment(self, *sizes: Number) -> Number:
+        """How much longer a product takes whose rows do not fill 128 bytes (64 elements), or not even 16 (8 elements)."""
+        xp = self.xp
+        factor: Number = 1.0
+        for size in sizes:
+            whole = size - 64.0 * xp.ceil(size / 64.0 - 1e-6) > -1e-3
+            eighth = size - 8.0 * xp.ceil(size / 8.0 - 1e-6) > -1e-3
+            factor = xp.maximum(factor, xp.where(whole, 1.0, xp.where(eighth, self.constants.coarse, self.constants.unaligned)))
+        return factor
+
+    def trained_product(
+        self, rows: Number, inner: Number, columns: Number, forwards: Number, trained: Number, groups: Number = 1.0
+    ) -> Number:
         """Seconds of a product, `forwards` times, and of its two backward products."""
         return (
             forwards * self.product(rows, inner, columns, groups)
@@ -147,11 +160,14 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
     trained = shape.trained
 
     # Projections of the attention: those of its input together, as wide as their entries say, and that of its output.
-    products = speed.trained_product(tokens, shape.hidden, (shape.attention_entries - output_entries) / shape.hidden / tensor, forwards, trained)
+    products = speed.trained_product(
+        tokens, shape.hidden, (shape.attention_entries - output_entries) / shape.hidden / tensor, forwards, trained
+    )
     products = products + speed.trained_product(tokens, shape.heads * shape.value_dim / tensor, shape.hidden, forwards, trained)
+    products = products * speed.alignment(shape.hidden, shape.heads * shape.value_dim / tensor)
     tall, wide = shape.ffn / tensor, (shape.matrices - 1) * shape.ffn / tensor
     if experts:
-        # Each device holds num_experts / expert of them and gets its share of all routed tokens; each product has its tokens padded to a tile.
+        # Each device holds num_experts / expert of them and gets its share of all routed tokens, padded to a tile for each.
         local = xp.maximum(1.0, shape.experts / layout.expert)
         routed = tokens * shape.active_experts / tensor
         rows = routed * constants.expert_imbalance / local + 64.0
@@ -162,8 +178,10 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
         products = products + xp.where(shared, speed.trained_product(tokens, shape.hidden, wide, forwards, trained), 0.0)
         products = products + xp.where(shared, speed.trained_product(tokens, tall, shape.hidden, forwards, trained), 0.0)
     else:
-        products = products + speed.trained_product(tokens, shape.hidden, wide, forwards, trained)
-        products = products + speed.trained_product(tokens, tall, shape.hidden, forwards, trained)
+        both = speed.trained_product(tokens, shape.hidden, wide, forwards, trained) + speed.trained_product(
+            tokens, tall, shape.hidden, forwards, trained
+        )
+        products = products + both * speed.alignment(shape.hidden, tall)
 
     # Attention: causal pairs only in a fused kernel, all pairs and their scores in memory otherwise.
     heads = shape.heads / tensor
@@ -175,6 +193,7 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
     plain = (batch_forwards + 2.0) * (
         speed.product(tokens * heads, mean_dim, shape.sequence) + speed.product(tokens * heads, shape.sequence, mean_dim)
     ) + (batch_forwards + 1.5) * speed.memory(constants.score_bytes * scores * layout.activation_bytes / 2)
+    plain = plain * xp.where(speed.alignment(shape.key_dim) > constants.coarse, constants.unaligned, 1.0)
     attention = xp.where(layout.flash > 0, fused, plain)
 
     # Passes over memory: norms, residual additions, dropout along the stream; rotation and activation on what tensor parallelism splits.
@@ -240,8 +259,7 @@ def step_parts(xp: Arithmetic, configuration: Configuration, constants: Constant
     # The head and the loss stand on the last stage; stages that do not divide the layers were balanced with them.
     head = speed.trained_product(tokens, shape.hidden, shape.vocabulary / tensor, 1.0, shape.trained)
     # Tensor cores want rows of a multiple of 16 bytes; libraries that split the vocabulary pad it to one.
-    aligned = shape.vocabulary - 8.0 * xp.ceil(shape.vocabulary / 8.0 - 1e-9) == 0
-    head = head * xp.where(aligned, 1.0, xp.where(tensor > 1, 1.0, constants.unaligned))
+    head = head * xp.where(tensor > 1, 1.0, speed.alignment(shape.vocabulary))
     loss = speed.memory(tokens * shape.vocabulary / tensor * 16.0)
     slots = pipeline * layout.virtual
     even = shape.layers - slots * xp.ceil(shape.layers / slots - 1e-9) == 0
@@ -292,13 +310,11 @@ def step_parts(xp: Arithmetic, configuration: Configuration, constants: Constant
     gather_all = speed.message(shard_ring * held * 2.0, shards, tensor) + delays
     scatter_all = speed.message(trained * shard_ring * held * layout.reduce_bytes, shards, tensor) + delays
     groups = replicas / shards
-    between = 2.0 * speed.message(
-        trained * (groups - 1) / groups * held * layout.reduce_bytes / shards, groups, tensor * shards
-    )
+    between = 2.0 * speed.message(trained * (groups - 1) / groups * held * layout.reduce_bytes / shards, groups, tensor * shards)
     each = passes * gather_all + scatter_all
-    each_exposed = xp.maximum(each - constants.overlap * slowest_stage, constants.contention * each) + each / (
-        passes + 1.0
-    ) / xp.maximum(1.0, shape.layers)
+    each_exposed = xp.maximum(each - constants.overlap * slowest_stage, constants.contention * each) + each / (passes + 1.0) / xp.maximum(
+        1.0, shape.layers
+    )
     data_seconds = xp.where(sharded, each_exposed * layout.micro_batches + between * constants.contention, once_exposed)
     data_seconds = xp.where(layout.devices > 1, data_seconds, 0.0)
 

@@ -8,12 +8,11 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from accuracy.exclusions import Subject, excluded_by
 from llmspec.catalog import Accelerator, find_accelerator
 from llmspec.estimate.arithmetic import SCALARS
-from llmspec.estimate.constants import MEMORY_CONSTANTS
+from llmspec.estimate.constants import memory_constants
+from llmspec.estimate.machine import machine
 from llmspec.estimate.memory_model import peak_parts
 from llmspec.estimate.workload import (
     COMPILED,
@@ -27,6 +26,7 @@ from llmspec.estimate.workload import (
     Machine,
     Shape,
 )
+from tests.accuracy.exclusions import Subject, excluded_by
 
 ROWS = Path(__file__).parent / "measured_runs.csv"
 
@@ -87,8 +87,9 @@ _DEVICES = (
     (r"Trn3|Trainium.?3", "trainium3"),
     (r"Trainium", "trainium2"),
 )
-# Share of the memory beyond which a row that does not say so is taken to recompute its activations.
-MAY_BE_FULL = 1.15
+# Share of the memory beyond which a row that does not say so is taken to recompute its activations. Sharded runs do so lightly; those
+# with tensor and pipeline degrees have these to make room.
+MUST_RECOMPUTE = {True: 1.4, False: 2.5}
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _shape(values: dict[str, str]) -> Shape | None:
     kv_heads = _number(values, "kv_heads") or heads
     head_dim = _phrase(notes, r"head_dim[ =](\d+)") or hidden / heads
     matrices = 3.0 if (values.get("ffn_kind") or "swiglu") in ("swiglu", "geglu") else 2.0
-    ffn = _number(values, "ffn_hidden") or (4.0 * hidden if matrices == 2 else 8.0 * hidden / 3)
+    ffn = _number(values, "ffn_hidden") or (4.0 * hidden if matrices == 2 else 256.0 * -(-8 * hidden // 768))
     experts = _phrase(notes, r"experts=(\d+)") or 0.0
     active = _phrase(notes, r"topk=(\d+)") or (1.0 if experts else 0.0)
     expert_ffn = _phrase(notes, r"moe_ffn=(\d+)") or ffn
@@ -241,6 +242,12 @@ def _tuned_share(notes: str, vocabulary: float, hidden: float, layers: float, la
     return 0.005
 
 
+def _is_megatron(values: dict[str, str], tensor: float, pipeline: float) -> bool:
+    """Whether the row was measured with Megatron or what is built on it."""
+    notes = values.get("notes") or ""
+    return bool(re.search(r"megatron|nemo|transformer.?engine|dgxc|framework=", notes, re.IGNORECASE)) or tensor * pipeline > 1
+
+
 def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, number_format: str) -> tuple[Layout | None, float | None]:
     notes = values.get("notes") or ""
     devices = _number(values, "num_gpus") or 1.0
@@ -268,11 +275,14 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
         batch = replicas * (micro_batch or 1.0) * (accumulation or 1.0)
         seconds = None
     if micro_batch is None:
-        micro_batch = max(1.0, batch / replicas / accumulation) if accumulation else 1.0
+        share = max(1.0, batch / replicas)
+        # Where nothing is told: one with Megatron, else as many as have 16,384 tokens, which is what a spec gets that leaves it out.
+        usual = 1.0 if _is_megatron(values, tensor, pipeline) else max(1.0, 16_384 // shape.sequence)
+        micro_batch = max(1.0, share / accumulation) if accumulation else min(share, usual)
     micro_batches = max(1.0, batch / replicas / micro_batch)
     if seconds is None and rate:
         seconds = batch * shape.sequence / rate / devices
-    megatron = bool(re.search(r"megatron|nemo|transformer.?engine|dgxc|framework=", notes, re.IGNORECASE)) or tensor * pipeline > 1
+    megatron = _is_megatron(values, tensor, pipeline)
     kind = (values.get("dp_or_shard_kind") or "").lower()
     if not kind:
         kind = "ddp" if replicas == 1 else "zero1" if megatron else "fsdp"
@@ -324,16 +334,14 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
     if recompute is None and shape.experts == 0:
         # Where the source does not say, what the memory leaves no choice but.
         plain = Configuration(shape, layout, machine_of(values, accelerator, number_format))
-        peak = sum(peak_parts(SCALARS, plain, MEMORY_CONSTANTS).values())
-        if peak > MAY_BE_FULL * accelerator.memory_bytes:
+        peak = sum(peak_parts(SCALARS, plain, memory_constants()).values())
+        if peak > MUST_RECOMPUTE[stage == 3] * accelerator.memory_bytes:
             layout = layout._replace(recompute=float(RECOMPUTE_FULL))
     return layout, seconds
 
 
 def machine_of(values: dict[str, str], accelerator: Accelerator, number_format: str) -> Machine:
     """The devices of a row: the catalog's, with the network that the row tells of."""
-    from llmspec.estimate.machine import machine
-
     result = machine(accelerator, number_format)
     notes = values.get("notes") or ""
     per_node = accelerator.accelerators_per_node

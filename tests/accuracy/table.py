@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from accuracy.rows import Row
 from llmspec.estimate.workload import Configuration, Layout, Machine, Shape
+from tests.accuracy.rows import Row
 
 
 def columns(rows: Sequence[Row]) -> Configuration:

@@ -57,7 +57,11 @@ RULES = (
     Rule("four-bit-base", "a frozen base in 4 bit, which the language cannot say", lambda row: row.says(r"Q-LoRA|bnb\.|qlora")),
     Rule("rounded", "the source gives one digit", lambda row: row.says("value published as ~")),
     Rule("contradictory", "the layout contradicts the number of devices", lambda row: row.says("conflicts with")),
-    Rule("no-dimensions", "the model's dimensions are not told, or the layout does not divide the devices", lambda row: row.configuration is None),
+    Rule(
+        "no-dimensions",
+        "the model's dimensions are not told, or the layout does not divide the devices",
+        lambda row: row.configuration is None,
+    ),
     Rule("batch-not-stated", "neither the batch nor the micro batch is told", lambda row: not row.has("micro_batch", "global_batch_seqs")),
     Rule(
         "precision-not-stated",

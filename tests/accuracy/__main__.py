@@ -1,0 +1,181 @@
+"""`make accuracy`: how near the estimates come to published measurements.
+
+Without arguments every source of measured_runs.csv is predicted by constants that were fitted to all the other sources. With `--rows FILE`
+the frozen constants of the catalog predict another file with the same columns. `--fit` fits the constants to all rows and writes them.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from llmspec.estimate.constants import step_constants
+from llmspec.estimate.step_model import Constants, step_seconds
+from tests.accuracy.baselines import PUBLISHED, SHARE, best_constant, constant_share
+from tests.accuracy.fit import BEGIN, MEANING, fit, weights
+from tests.accuracy.memory import MemoryScore, score_memory, write_memory
+from tests.accuracy.rows import ROWS, Row, read_rows
+from tests.accuracy.score import Array, Bounds, Score, bounds_of, class_of, find_bounds, score
+from tests.accuracy.table import columns
+
+EFFICIENCY = Path(__file__).parents[2] / "llmspec/catalog/efficiency.yaml"
+
+
+def predict(rows: Sequence[Row], constants: Constants) -> Array:
+    """Seconds of each row's step."""
+    return np.asarray(step_seconds(np, columns(rows), constants), dtype=float)
+
+
+def leave_one_out(rows: Sequence[Row]) -> tuple[Array, Array, Array]:
+    """Predictions of each source by a fit to the others, and the interval that the others' errors give it."""
+    everything = fit(rows)
+    sources = np.array([row.source for row in rows])
+    predicted = np.zeros(len(rows))
+    for source in dict.fromkeys(sources):
+        others = [row for row in rows if row.source != source]
+        constants = fit(others, start=everything, rounds=6)
+        predicted[sources == source] = predict([row for row in rows if row.source == source], constants)
+    measured = _measured(rows)
+    weight = weights(rows)
+    low, high = np.zeros(len(rows)), np.zeros(len(rows))
+    for source in dict.fromkeys(sources):
+        other = sources != source
+        bounds = find_bounds([row for row in rows if row.source != source], predicted[other], measured[other], weight[other])
+        for index in np.flatnonzero(~other):
+            low[index], high[index] = bounds_of(rows[index], bounds)
+    return predicted, predicted * low, predicted * high
+
+
+def frozen(rows: Sequence[Row]) -> tuple[Array, Array, Array]:
+    """Predictions and intervals of the catalog's constants."""
+    from llmspec.catalog.efficiency import efficiency
+
+    predicted = predict(rows, step_constants())
+    bounds: Bounds = dict(efficiency().step_bounds)
+    ends = np.array([bounds_of(row, bounds) for row in rows])
+    return predicted, predicted * ends[:, 0], predicted * ends[:, 1]
+
+
+def _measured(rows: Sequence[Row]) -> Array:
+    return np.array([row.seconds for row in rows], dtype=float)
+
+
+def scores(rows: Sequence[Row], predicted: Array, low: Array, high: Array) -> tuple[list[Score], list[Score]]:
+    """One line a source, and one a class."""
+    measured = _measured(rows)
+    baseline = constant_share(rows)
+
+    def line(name: str, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> Score:
+        return score(name, predicted[chosen], measured[chosen], low[chosen], high[chosen], baseline[chosen])
+
+    sources = np.array([row.source for row in rows])
+    classes = np.array([class_of(row) for row in rows])
+    by_source = [
+        line(f"{source} {kind}", (sources == source) & (classes == kind))
+        for source in dict.fromkeys(sources)
+        for kind in dict.fromkeys(classes[sources == source])
+    ]
+    overall = [line(kind, classes == kind) for kind in sorted(set(classes))]
+    dense = np.array([kind.startswith("dense") for kind in classes])
+    for name, chosen in (("dense", dense), ("experts", ~dense)):
+        if chosen.any():
+            overall.append(line(name, chosen))
+    return by_source, overall
+
+
+def write_constants(rows: Sequence[Row], bounds: Bounds, held: Sequence[Row]) -> None:
+    """Fit to all rows and write the catalog's file."""
+    constants = fit(rows)
+    lines = [
+        "# Constants of the analytic core of the estimate, written by `make accuracy FIT=1`: do not edit by hand.",
+        f"source: {json.dumps(f'fitted to {len(rows):,} published measurements of {len({row.source for row in rows})} sources')}",
+        "step:",
+    ]
+    for name in BEGIN:
+        lines += [f"  # {MEANING[name]}", f"  {name}: {getattr(constants, name):.4g}"]
+    lines += [
+        "# Measured over predicted at the ends of the 80% interval, by class, from fits that had not seen the source.",
+        "step_bounds:",
+    ]
+    lines += [f"  {name}: [{low:.3f}, {high:.3f}]" for name, (low, high) in bounds.items()]
+    EFFICIENCY.write_text("\n".join(lines) + "\n" + write_memory(held), encoding="utf-8")
+
+
+def main() -> None:
+    """Fit, score, print."""
+    parser = argparse.ArgumentParser(prog="make accuracy", description=__doc__)
+    parser.add_argument("--rows", type=Path, help="score this file with the frozen constants")
+    parser.add_argument("--fit", action="store_true", help="fit the constants to all rows and write them to the catalog")
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    arguments = parser.parse_args()
+
+    everything = read_rows(arguments.rows or ROWS)
+    rows = [row for row in everything if row.excluded is None and row.seconds]
+    held = [row for row in everything if row.excluded is None and row.memory_gib]
+    if arguments.rows:
+        predicted, low, high = frozen(rows) if rows else (np.zeros(0), np.zeros(0), np.zeros(0))
+    else:
+        predicted, low, high = leave_one_out(rows)
+    if arguments.fit:
+        write_constants(rows, find_bounds(rows, predicted, _measured(rows), weights(rows)), held)
+    by_source, overall = scores(rows, predicted, low, high) if rows else ([], [])
+    memory = score_memory(held, frozen=arguments.rows is not None)
+    left_out: dict[str, int] = {}
+    for row in everything:
+        if row.excluded:
+            left_out[row.excluded] = left_out.get(row.excluded, 0) + 1
+    if arguments.format == "json":
+        value = {
+            "by_source": [line._asdict() for line in by_source],
+            "overall": [line._asdict() for line in overall],
+            "memory": [line._asdict() for line in memory],
+            "left_out": left_out,
+            "published": [{"source": source, "mean_error": error, "by": by} for source, error, by in PUBLISHED],
+        }
+        sys.stdout.write(json.dumps(value, indent=2) + "\n")
+        return
+    how = "frozen constants" if arguments.rows else "each source by a fit that has not seen it"
+    sys.stdout.write(_table(f"step time, {how}", by_source, overall, memory, left_out, rows))
+
+
+def _table(
+    title: str,
+    by_source: Sequence[Score],
+    overall: Sequence[Score],
+    memory: Sequence[MemoryScore],
+    left_out: dict[str, int],
+    rows: Sequence[Row],
+) -> str:
+    head = f"{'rows':>6} {'mean':>7} {'median':>7} {'bias':>6} {'in 80%':>7} {f'{SHARE:.0%} of peak':>12}"
+
+    def text(line: Score) -> str:
+        base = "" if line.baseline is None else f"{line.baseline:>12.1%}"
+        return (
+            f"{line.name:<28} {line.rows:>6} {line.mean_error:>7.1%} {line.median_error:>7.1%} {line.bias:>6.2f} {line.inside:>7.0%} {base}"
+        )
+
+    lines = [f"{title:<28}\n", f"{'':<28} {head}", *map(text, by_source), "", *map(text, overall)]
+    if rows:
+        dense = [row for row in rows if class_of(row) == "dense bf16/fp16"]
+        if dense:
+            share = best_constant(dense)
+            error = float(np.abs(constant_share(dense, share) / _measured(dense) - 1).mean())
+            lines += ["", f"the best constant share of the peak for all dense bf16/fp16 rows, {share:.0%}: {error:.1%}"]
+        sources = {row.source for row in rows}
+        lines += [f"{source}: {error:.2%} by {by}" for source, error, by in PUBLISHED if source in sources]
+    if memory:
+        lines += ["", f"{'memory':<28} {'rows':>6} {'mean':>7} {'median':>7} {'bias':>6} {'in 80%':>7}"]
+        lines += [
+            f"{line.name:<28} {line.rows:>6} {line.mean_error:>7.1%} {line.median_error:>7.1%} {line.bias:>6.2f} {line.inside:>7.0%}"
+            for line in memory
+        ]
+    if left_out:
+        lines += ["", "left out: " + ", ".join(f"{count} {name}" for name, count in sorted(left_out.items(), key=lambda item: -item[1]))]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
