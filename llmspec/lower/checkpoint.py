@@ -36,7 +36,7 @@ def lower_checkpoint(resolved: Resolved) -> CheckpointPlan:
         checkpoints_component=f"components/checkpoint/{'many_processes' if resolved.world_size > 1 else 'one_process'}.py.jinja",
         asynchronous=bool(checkpoint.asynchronous),
         keeps_some=checkpoint.keep_every is not None,
-        extra=False,
+        extra=True,
         extra_tensors=False,
         config_classes=(ConfigClass("CheckpointConfig", "When the run is saved.", tuple(fields)),),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in ("checkpoint.py", "tests/test_checkpoint.py")),

@@ -7,6 +7,7 @@ from llmspec.estimate import Estimate
 from llmspec.estimate.device import describe_device
 from llmspec.lower.checkpoint import lower_checkpoint
 from llmspec.lower.data import lower_data
+from llmspec.lower.guard import lower_guard
 from llmspec.lower.launch import lower_launch
 from llmspec.lower.layout import lower_layout
 from llmspec.lower.model import lower_model
@@ -40,9 +41,10 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
     optimizer = lower_optimizer(resolved)
     schedule = lower_schedule(resolved)
     checkpoint = lower_checkpoint(resolved)
+    guard = lower_guard(resolved)
     reporting = lower_reporting(resolved, int(estimate.flops.per_token.value), describe_device(resolved).peak)
     launch = lower_launch(resolved)
-    sections = (model, data, training, optimizer, schedule, layout, checkpoint, reporting, launch)
+    sections = (model, data, training, optimizer, schedule, layout, checkpoint, guard, reporting, launch)
     files = (
         EmittedFile("README.md", "project/README.md.jinja"),
         EmittedFile("pyproject.toml", "project/pyproject.toml.jinja"),
@@ -63,6 +65,7 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
         schedule=schedule,
         layout=layout,
         checkpoint=checkpoint,
+        guard=guard,
         reporting=reporting,
         launch=launch,
         readme=lower_readme(resolved, estimate, files),

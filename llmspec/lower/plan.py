@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from llmspec.lower.checkpoint import CheckpointPlan
 from llmspec.lower.data import DataPlan
+from llmspec.lower.guard import GuardPlan
 from llmspec.lower.launch import LaunchPlan
 from llmspec.lower.layout import LayoutPlan
 from llmspec.lower.model import ModelPlan
@@ -37,6 +38,7 @@ class Plan:
     schedule: SchedulePlan
     layout: LayoutPlan
     checkpoint: CheckpointPlan
+    guard: GuardPlan
     reporting: ReportingPlan
     launch: LaunchPlan
     readme: ReadmePlan

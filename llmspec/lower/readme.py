@@ -22,6 +22,7 @@ _PURPOSES = {
     "optim.py": "parameter groups, optimizer, schedule",
     "parallelize.py": "checkpointing, compilation and data parallelism, applied to the model from outside",
     "checkpoint.py": "saves and restores all state, atomically",
+    "guard.py": "skips steps that would ruin the weights",
     "metrics.py": "speed, memory and the log of the run",
     "energy.py": "what the run draws from the grid",
     "train.py": "the training loop",

@@ -100,6 +100,7 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
         {"parallelism.data": "fsdp", "parallelism.reshard_after_forward": False},
         {"parallelism.data": "hsdp"},
     ],
+    "guard": [{}, {"training.guard": {"spike_sigma": 6.0}}],
     "checkpoint": [{"checkpoint": more} for more in ({"asynchronous": True}, {"asynchronous": False, "keep_every": 10})],
     "hardware": [
         {},

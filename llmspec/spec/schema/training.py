@@ -4,8 +4,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Count, Positive, Seconds, Section, derived
+from llmspec.spec.schema.base import Count, Positive, Seconds, Section, derived, section
 from llmspec.spec.schema.laws import BatchSize
+
+
+class Guard(Section):
+    """Which steps are skipped instead of being taken.
+
+    A step whose loss or gradient norm is not finite always is: its data counts as seen, weights and optimizer state stay."""
+
+    spike_sigma: Annotated[Positive, Field(ge=1)] | None = None
+    """Skip a step too whose loss or gradient norm is so many standard deviations above the mean of the last `window` steps; 6 is
+    usual. Default: null, spikes are taken."""
+
+    window: Annotated[int, Field(ge=4, le=100_000)] = 128
+    """Steps that are looked at. Default: 128."""
+
+    max_skipped_steps: Annotated[int, Field(ge=0, le=100_000)] = 10
+    """How many of the last `window` steps may be skipped before the run stops. Default: 10."""
 
 
 class Training(Section):
@@ -35,6 +51,9 @@ class Training(Section):
 
     max_grad_norm: Positive | Literal["none"] = 1.0
     """Global gradient norm above which gradients are scaled down. Default: 1.0; `none` for no clipping."""
+
+    guard: Guard = section()
+    """Which steps are skipped because they would ruin the weights."""
 
     compile: bool = derived("true on accelerators, false on a CPU")
     """Whether the model is compiled with torch.compile. Default: true, but false on a CPU, where short runs lose by it."""
