@@ -108,6 +108,14 @@ class CheckpointConfig:
 
 
 @dataclass(frozen=True)
+class GuardConfig:
+    """Which steps are skipped."""
+
+    max_skipped_steps: int = 10  # of the last `window` steps; more of them stop the run
+    window: int = 128  # steps that are looked at
+
+
+@dataclass(frozen=True)
 class LoggingConfig:
     """What the run reports."""
 

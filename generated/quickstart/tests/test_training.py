@@ -1,6 +1,8 @@
 """Proves that steps, resuming and stopping are right, on a tiny run."""
 
+import dataclasses
 import json
+import math
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from safetensors.torch import load_file
 from tiny import MAX_STEPS, VOCAB_SIZE, MadeUpData, shrink, tiny_model
 
 import train
+from checkpoint import find_latest
+from config import GuardConfig
 from data import IGNORED
 from objectives import count_targets, cross_entropy
 
@@ -104,11 +108,47 @@ def test_run_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
         run(tmp_path)
 
 
-def test_nan_is_not_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "learning_rate", lambda *_: float("nan"))
-    with pytest.raises(SystemExit, match="step 2: the loss is nan"):
+def spoil(monkeypatch: pytest.MonkeyPatch, *steps: int) -> None:
+    """Let these steps of the next run have no finite loss."""
+    forward_backward, losses = train.forward_backward, []
+
+    def spoiled(*args: Any) -> torch.Tensor:
+        losses.append(forward_backward(*args))
+        return losses[-1] * (math.nan if len(losses) in steps else 1.0)
+
+    monkeypatch.setattr(train, "forward_backward", spoiled)
+
+
+def test_step_that_would_do_harm_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, 1, 3)
+    assert run(tmp_path) == 0
+    lines = metrics(tmp_path)
+    assert [line["loss"] is None for line in lines] == [True, False, True, False, False, False]
+    assert [line["skipped"] for line in lines] == [1, 1, 2, 2, 2, 2]
+    assert lines[-1]["loss"] < lines[1]["loss"]
+
+
+def test_skipped_steps_are_counted_over_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        spoil(patch, 1)
+        run(tmp_path, "--max-steps", "1")  # is saved before a step was taken
+    run(tmp_path, "--resume")
+    assert [line["skipped"] for line in metrics(tmp_path)] == [1] * MAX_STEPS
+
+
+def test_too_many_skipped_steps_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(monkeypatch, 2, 3, 5)
+    config = dataclasses.replace(GuardConfig(), max_skipped_steps=2)
+    monkeypatch.setattr(train, "GuardConfig", lambda: config)
+    with pytest.raises(SystemExit, match="step 5: stopped, since 3 of the last"):
         run(tmp_path)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+    assert find_latest(tmp_path) == tmp_path / "checkpoints/step-00000003"
 
 
 def test_dry_run_needs_no_data_and_writes_nothing(

@@ -4,6 +4,7 @@ A terminal gets a progress bar too.
 """
 
 import json
+import math
 import resource
 import sys
 from datetime import timedelta
@@ -82,6 +83,9 @@ class Reporter:
     def report(self, step: int, metrics: Metrics, scores: Metrics, seconds_left: float) -> None:
         """Write what one step has shown; `scores` are empty where it was not evaluated."""
         record = {"step": step, **metrics, **scores}
+        for name, value in record.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                record[name] = None  # JSON has no word for it
         self.file.write(json.dumps(record) + "\n")
         self.file.flush()
         self.say(console_line(step, self.last_step, metrics, seconds_left))
@@ -101,6 +105,8 @@ def console_line(step: int, last_step: int, metrics: Metrics, seconds_left: floa
         f"{metrics['memory_gib']:.2f} GiB",
         f"eta {timedelta(seconds=round(seconds_left))}",
     ]
+    if metrics["skipped"]:
+        parts.append(f"skipped {metrics['skipped']}")
     if metrics["mfu"] is not None:
         parts.insert(5, f"mfu {metrics['mfu']:.1%}")
     if metrics["energy_kwh"] is not None:

@@ -11,7 +11,6 @@ it had never stopped.
 """
 
 import argparse
-import math
 import signal
 import sys
 import time
@@ -24,11 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from checkpoint import Checkpoints, Progress
+from checkpoint import Checkpoints, Progress, Stateful
 from config import (
     CheckpointConfig,
     DataConfig,
     EvaluationConfig,
+    GuardConfig,
     LoggingConfig,
     ModelConfig,
     OptimizerConfig,
@@ -38,6 +38,7 @@ from config import (
 from data import Batch, TrainingData, ValidationData
 from energy import EnergyMeter
 from evaluate import evaluate
+from guard import Guard
 from metrics import Metrics, Reporter, model_flops_utilization, peak_memory_gib
 from model import Transformer
 from objectives import count_targets, loss
@@ -152,7 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "global_batch_size": config.global_batch_size,
         },
     }
-    checkpoints = Checkpoints(args.output_dir, model, optimizer, settings, saving)
+    guard = Guard(GuardConfig())
+    extra: dict[str, Stateful] = {"guard": guard}
+    checkpoints = Checkpoints(args.output_dir, model, optimizer, settings, saving, extra)
     progress, latest = Progress(), checkpoints.find_latest()
     if latest is not None and not args.resume:
         sys.exit(f"{latest} is there already: add --resume, or name another --output-dir")
@@ -170,14 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reporter.say(f"going on from step {progress.step:,}")
         for step in range(progress.step + 1, args.max_steps + 1):
             step_started = time.perf_counter()
-            # Forward, backward, update.
+            # Forward and backward.
             total = forward_backward(model, batches, num_targets, device)
             grad_norm = clip_grad_norm_(model.parameters(), config.max_grad_norm)
-            rate = learning_rate(step, config.max_steps, schedule)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad()
 
             # Read the next batch while an accelerator is still busy with this one.
             reading -= time.perf_counter()
@@ -185,10 +183,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reading += time.perf_counter()
             stopping = bool(caught)
             step_loss = total.item()
-            if not math.isfinite(step_loss) or not math.isfinite(grad_norm):
+
+            # Update, unless it would do harm.
+            rate = learning_rate(step, config.max_steps, schedule)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            if guard.allows(step, step_loss, float(grad_norm)):
+                optimizer.step()
+            else:
+                reporter.say(f"step {step} skipped: loss {step_loss:.4g}, norm {grad_norm:.4g}")
+            optimizer.zero_grad()
+            if guard.has_enough():
                 sys.exit(
-                    f"step {step}: the loss is {step_loss}, the gradient norm {float(grad_norm)}; "
-                    "stopped and not saved. A lower learning rate or a longer warm-up may help"
+                    f"step {step}: stopped, since {len(guard.recent)} of the last "
+                    f"{guard.config.window} steps were skipped. A lower learning rate or a longer "
+                    "warm-up may help"
                 )
             now = time.perf_counter()
             busy += now - step_started
@@ -214,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "data_wait": reading / busy,
                     "energy_kwh": energy.kwh(),
                     "energy_source": energy.source,
+                    "skipped": guard.num_skipped,
                     "seconds": progress.seconds,
                 }
                 seconds_left = (args.max_steps - step) * seconds_per_step

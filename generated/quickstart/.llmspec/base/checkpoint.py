@@ -16,7 +16,7 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -36,6 +36,13 @@ class Progress:
     tokens: int = 0  # training tokens seen
     seconds: float = 0.0  # wall-clock time, without that between stopping and resuming
     energy_kwh: float | None = None  # used by all devices, as far as it is known
+
+
+class Stateful(Protocol):
+    """What has a state that is neither the model's nor the optimizer's."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> object: ...
 
 
 def find_latest(output_dir: Path) -> Path | None:
@@ -69,9 +76,11 @@ class Checkpoints:
         optimizer: Optimizer,
         settings: dict[str, Any],
         config: CheckpointConfig,
+        extra: dict[str, Stateful],
     ) -> None:
         self.output_dir, self.settings, self.config = output_dir, settings, config
         self.model, self.optimizer = model, optimizer
+        self.extra = extra
 
     def find_latest(self) -> Path | None:
         """The newest whole checkpoint; None where there is none at all."""
@@ -81,13 +90,19 @@ class Checkpoints:
         """Load all state; returns how far the run had come."""
         state = json.loads((checkpoint / "state.json").read_text())
         _compare(checkpoint, state["settings"], json.loads(json.dumps(self.settings)))
-        _make_moments(self.optimizer)
+        if state["has_moments"]:
+            _make_moments(self.optimizer)
         _read(checkpoint, _name_weights(self.model) | self._name_state())
+        for name, part in self.extra.items():
+            part.load_state_dict(state["extra"][name])
         return Progress(**state["progress"])
 
     def save(self, progress: Progress) -> None:
         """Write a checkpoint, then delete those that need not stay."""
-        state = {"progress": asdict(progress), "settings": self.settings}
+        state: dict[str, Any] = {"progress": asdict(progress), "settings": self.settings}
+        # There are none while no step was good enough to be taken.
+        state["has_moments"] = bool(_name_moments(self.model, self.optimizer))
+        state["extra"] = {name: part.state_dict() for name, part in self.extra.items()}
         self._write(_name_weights(self.model), self._name_state(), state)
 
     def _name_state(self) -> dict[str, Tensor]:

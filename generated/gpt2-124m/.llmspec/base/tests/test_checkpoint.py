@@ -27,7 +27,7 @@ def checkpoints(
     settings: dict[str, Any] = SETTINGS,
 ) -> Checkpoints:
     config = dataclasses.replace(CheckpointConfig(), keep=2)
-    return Checkpoints(directory, model, optimizer, settings, config)
+    return Checkpoints(directory, model, optimizer, settings, config, extra={})
 
 
 def trained() -> tuple[nn.Module, AdamW]:
