@@ -27,7 +27,7 @@ def estimate_wall_clock(resolved: Resolved, step_time: StepTime) -> WallClock:
     training = resolved.spec.training
     step = step_time.step
     assert step.low is not None and step.high is not None
-    steps = training.max_steps
+    steps = resolved.full_steps
     goodput = Quantity(
         GOODPUT,
         "",
@@ -41,7 +41,7 @@ def estimate_wall_clock(resolved: Resolved, step_time: StepTime) -> WallClock:
     training_hours = Quantity(
         hours,
         "h",
-        "max_steps * step / 3600",
+        "max_steps * step / 3600" if not training.batch_size_warmup else "max_steps * step / 3600, less for the smaller first batches",
         (field(resolved, "training.max_steps"), step.as_input("step")),
         "step time model",
         low=steps * step.low / HOUR,

@@ -96,7 +96,7 @@ def _summary(resolved: Resolved, estimate: Estimate) -> str:
     training = resolved.spec.training
     return (
         f"A decoder of {estimate.parameters.total.value:,.0f} parameters, trained for {training.max_steps:,} steps "
-        f"on {training.max_steps * resolved.tokens_per_step:,} tokens."
+        f"on {resolved.total_tokens:,} tokens."
     )
 
 
@@ -140,7 +140,7 @@ def _arithmetic(resolved: Resolved) -> tuple[Row, ...]:
             f"x {accumulation:,} accumulation {_plural(accumulation, 'step')}",
         ),
         Row("tokens", f"{resolved.tokens_per_step:,} = {training.global_batch_size:,} sequences x {training.sequence_length:,}"),
-        Row("steps", f"{training.max_steps:,}, which is {training.max_steps * resolved.tokens_per_step:,} tokens"),
+        Row("steps", f"{training.max_steps:,}, which is {resolved.total_tokens:,} tokens"),
     )
 
 

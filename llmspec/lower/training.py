@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from llmspec.lower.pieces import ConfigClass, ConfigField, EmittedFile
+from llmspec.resolve.batches import warmup_stages
 from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema import Spec
 
@@ -12,7 +13,7 @@ class TrainingPlan:
     """What the templates of train.py and objectives.py need to know of the loss and the numerics.
 
     `objective_component` is the path of a template to include. `clips` says that gradients are clipped, `max_duration` that the clock
-    ends the run.
+    ends the run, `batch_size_warmup` that the first steps have smaller batches.
     """
 
     objective_component: str
@@ -23,6 +24,7 @@ class TrainingPlan:
     dropout: bool
     document_mask: bool
     max_duration: bool
+    batch_size_warmup: bool
     dependencies: tuple[str, ...]
     config_classes: tuple[ConfigClass, ...]
     files: tuple[EmittedFile, ...]
@@ -41,11 +43,18 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
         bf16=spec.precision == "bf16",
         dropout=spec.architecture.dropout > 0 or spec.architecture.attention.dropout > 0,
         document_mask=spec.data.packing.document_mask,
+        batch_size_warmup=bool(spec.training.batch_size_warmup),
         max_duration=spec.training.max_duration is not None,
         dependencies=("torch>=2.9", "safetensors>=0.5", "rich>=13"),
         config_classes=(ConfigClass("TrainingConfig", "Batch, length and numerics of the run.", tuple(_training_fields(spec))),),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in paths),
     )
+
+
+def _warmup_fields(spec: Spec) -> list[ConfigField]:
+    stages = tuple((stage.steps, stage.batch) for stage in warmup_stages(spec))
+    comment = "steps, and sequences in each, before the full batch"
+    return [ConfigField("batch_size_warmup", "tuple[tuple[int, int], ...]", stages, comment)] if stages else []
 
 
 def _training_fields(spec: Spec) -> list[ConfigField]:
@@ -54,6 +63,7 @@ def _training_fields(spec: Spec) -> list[ConfigField]:
         ConfigField("seed", "int", spec.seed, "of weights, data order and dropout"),
         ConfigField("sequence_length", "int", training.sequence_length, "tokens in one sequence"),
         ConfigField("global_batch_size", "int", training.global_batch_size, "sequences in one step, over all devices"),
+        *_warmup_fields(spec),
         ConfigField("micro_batch_size", "int", training.micro_batch_size, "sequences in one forward pass on one device"),
         ConfigField("max_steps", "int", training.max_steps, "optimizer steps"),
     ]

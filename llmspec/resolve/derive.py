@@ -7,7 +7,7 @@ without numbers, and a test holds that every field marked there is filled here.
 from typing import NamedTuple
 
 from llmspec.catalog import Accelerator
-from llmspec.resolve import laws
+from llmspec.resolve import batches, laws
 from llmspec.spec.schema import Spec
 from llmspec.spec.schema.launch import LocalLaunch, TorchrunLaunch
 from llmspec.spec.schema.schedule import CosineRestartsSchedule, CyclicalSchedule, OneCycleSchedule, WarmedUp
@@ -86,7 +86,7 @@ def learning_rate(spec: Spec) -> Derived:
 
 def micro_batch_size(spec: Spec) -> Derived:
     """The largest divisor of the device's share of the batch with at most 16384 tokens."""
-    share = max(1, spec.training.global_batch_size // _replicas(spec))
+    share = max(1, batches.common_batch(spec) // _replicas(spec))
     length = spec.training.sequence_length
     limit = max(1, min(share, MICRO_BATCH_TOKENS // length))
     size = next(size for size in range(limit, 0, -1) if share % size == 0)
@@ -123,17 +123,23 @@ def sequence_parallel(spec: Spec) -> Derived:
 
 def max_steps(spec: Spec) -> Derived:
     """max_tokens / tokens of a step, rounded up."""
-    per_step = spec.training.global_batch_size * spec.training.sequence_length
-    if spec.training.max_tokens is None:
+    per_step, tokens = spec.training.global_batch_size * spec.training.sequence_length, spec.training.max_tokens
+    if tokens is None:
         return Derived(1, "undetermined: neither max_steps nor max_tokens is given")
+    if not spec.training.batch_size_warmup:
+        return Derived(-(-tokens // per_step), f"max_tokens {tokens} / {per_step} tokens a step, rounded up")
+    steps, warmup = batches.steps_for(spec, tokens), sum(stage.steps for stage in batches.warmup_stages(spec))
     return Derived(
-        -(-spec.training.max_tokens // per_step), f"max_tokens {spec.training.max_tokens} / {per_step} tokens a step, rounded up"
+        steps, f"max_tokens {tokens}: {min(warmup, steps)} steps of batch_size_warmup, then {per_step} tokens a step, rounded up"
     )
 
 
 def max_tokens(spec: Spec) -> Derived:
     """Steps times the tokens of a step."""
     per_step = spec.training.global_batch_size * spec.training.sequence_length
+    if spec.training.batch_size_warmup:
+        tokens = batches.samples_of(spec, spec.training.max_steps) * spec.training.sequence_length
+        return Derived(tokens, f"max_steps {spec.training.max_steps}, those of batch_size_warmup with fewer than {per_step} tokens")
     return Derived(spec.training.max_steps * per_step, f"max_steps {spec.training.max_steps} * {per_step} tokens a step")
 
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from llmspec.diagnostics import Span
+from llmspec.resolve import batches
 from llmspec.spec.schema import Spec
 
 
@@ -59,8 +60,18 @@ class Resolved:
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens in one optimizer step, over all devices."""
+        """Tokens in one optimizer step, over all devices; while `batch_size_warmup` lasts, in one of those after it."""
         return self.spec.training.global_batch_size * self.spec.training.sequence_length
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens that all steps of the run see together."""
+        return batches.samples_of(self.spec, self.spec.training.max_steps) * self.spec.training.sequence_length
+
+    @property
+    def full_steps(self) -> float:
+        """Steps of the full batch that see as many tokens as the run does; `max_steps` where the batch does not grow."""
+        return self.total_tokens / self.tokens_per_step
 
     def origin(self, path: str) -> Origin:
         """The origin of a field; of the nearest section above it where the field was not written."""

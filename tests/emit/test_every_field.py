@@ -41,6 +41,7 @@ SECTIONS = {
     "data",
     "data.sources",
     "data.packing",
+    "training.batch_size_warmup",
     "training",
     "training.guard",
     "optimizer",
@@ -72,6 +73,7 @@ WARMED_UP = ("constant", "step", "multi_step", "exponential", "linear", "polynom
 FOUR = {"hardware.accelerators_per_node": 4}
 PYXIS = {"kind": "pyxis", "image": "pytorch.sqsh"}
 TOKENS = {"training.max_steps": None, "training.max_tokens": 102_400}
+GROWING = {"training.batch_size_warmup": [{"until_tokens": 1024, "global_batch_size": 4}]}
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
 
 
@@ -179,6 +181,8 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
         for law in ("auto", "step_law", "deepseek_llm", "olmo_ladder")
     ],
     ("training.micro_batch_size", {}, {"training.micro_batch_size": 4}),
+    ("training.batch_size_warmup.until_tokens", GROWING, {"training.batch_size_warmup.0.until_tokens": 2048}),
+    ("training.batch_size_warmup.global_batch_size", GROWING, {"training.batch_size_warmup.0.global_batch_size": 2}),
     ("training.max_steps", {}, {"training.max_steps": 200}),
     ("training.max_tokens", {"training.max_steps": None, "training.max_tokens": 51_200}, {"training.max_tokens": 102_400}),
     ("training.max_duration", {}, {"training.max_duration": "1h"}),

@@ -24,6 +24,16 @@ class Guard(Section):
     """How many of the last `window` steps may be skipped before the run stops. Default: 10."""
 
 
+class BatchStage(Section):
+    """A smaller batch in the beginning of a run."""
+
+    until_tokens: Count
+    """Tokens of the run up to which this batch is used. Required."""
+
+    global_batch_size: Annotated[Count, Field(le=2**24)]
+    """Sequences in one optimizer step, over all devices, until then. Required."""
+
+
 class Training(Section):
     """Batch, length and numerics of the run."""
 
@@ -33,6 +43,11 @@ class Training(Section):
     global_batch_size: BatchSize
     """Sequences in one optimizer step, over all devices, or the law that chooses it from max_tokens: `step_law`, `deepseek_llm`,
     `olmo_ladder`, or `auto` for the one that suits the run's size. Required."""
+
+    batch_size_warmup: Annotated[tuple[BatchStage, ...], Field(max_length=100)] = ()
+    """Smaller batches for the beginning of the run, in order; `global_batch_size` is what follows them. While the loss falls fast, small
+    batches teach as much a token (McCandlish et al. 2018), so GPT-3, DeepSeek-V3 and Llama 3 grew theirs. The learning rate stays a
+    function of the step. Default: none."""
 
     micro_batch_size: Annotated[Count, Field(le=2**24)] = derived(
         "the largest divisor of global_batch_size / data_parallel_size with at most 16384 tokens"
