@@ -21,6 +21,8 @@ EXAMPLES = {
     "training": "training: {sequence_length: 1024, global_batch_size: 64, max_steps: 1000}",
     "training.sequence_length": "sequence_length: 1024",
     "training.global_batch_size": "global_batch_size: 64",
+    "training.batch_size_warmup[].until_tokens": "until_tokens: 1B",
+    "training.batch_size_warmup[].global_batch_size": "global_batch_size: 32",
     "optimizer": "optimizer: {learning_rate: 3e-4}",
     "optimizer.learning_rate": "learning_rate: 3e-4",
     "hardware": "hardware: {accelerator: cpu}",

@@ -11,7 +11,8 @@ from llmspec.spec.schema.laws import BatchSize
 class Guard(Section):
     """Which steps are skipped instead of being taken.
 
-    A step whose loss or gradient norm is not finite always is: its data counts as seen, weights and optimizer state stay."""
+    A step whose loss or gradient norm is not finite always is: its data counts as seen, weights and optimizer state stay.
+    """
 
     spike_sigma: Annotated[Positive, Field(ge=1)] | None = None
     """Skip a step too whose loss or gradient norm is so many standard deviations above the mean of the last `window` steps; 6 is
