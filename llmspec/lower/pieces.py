@@ -37,6 +37,11 @@ class ConfigClass:
     doc: str
     fields: tuple[ConfigField, ...]
 
+    @property
+    def complete(self) -> bool:
+        """Whether an instance can be made without giving values."""
+        return not any(field.required for field in self.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class EmittedFile:

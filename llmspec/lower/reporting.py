@@ -13,7 +13,11 @@ _METRIC_NAMES = {"perplexity": "perplexity", "bits_per_byte": "bits per byte"}
 
 @dataclass(frozen=True, slots=True)
 class ReportingPlan:
-    """What the templates of metrics.py and evaluate.py need to know. `evaluates` says that there are validation documents."""
+    """What the templates of metrics.py and the modules beside it need to know.
+
+    `evaluates` says that there are validation documents, `profiles` that a few steps are traced, `on_gpu` that the run is planned for
+    CUDA devices. Each `*_component` is the path of a template to include, `memory_advice` what to do when a device is too small.
+    """
 
     evaluates: bool
     perplexity: bool
@@ -22,6 +26,13 @@ class ReportingPlan:
     tensorboard: bool
     energy_component: str
     energy_tests_component: str
+    wandb: bool
+    mlflow: bool
+    trackers_phrase: str
+    profiles: bool
+    on_gpu: bool
+    memory_history: bool
+    memory_advice: tuple[str, ...]
     dependencies: tuple[str, ...]
     config_classes: tuple[ConfigClass, ...]
     files: tuple[EmittedFile, ...]
@@ -39,7 +50,17 @@ def lower_reporting(resolved: Resolved, flops_per_token: int, peak_flops: float)
     metrics = [_METRIC_NAMES[metric] for metric in _METRIC_NAMES if metric in spec.evaluation.metrics]
     evaluates = spec.data.validation_fraction > 0
     logging = ConfigClass("LoggingConfig", "What the run reports.", tuple(_logging_fields(spec, flops_per_token, peak_flops)))
-    paths = ("metrics.py", "energy.py", "tests/test_energy.py", *(("evaluate.py",) if evaluates else ()))
+    on_gpu = _device_type(spec) == "cuda"
+    trackers = [name for name, wanted in (("Weights & Biases", spec.logging.wandb), ("MLflow", spec.logging.mlflow)) if wanted is not None]
+    paths = (
+        "metrics.py",
+        "energy.py",
+        "tests/test_energy.py",
+        *(("evaluate.py",) if evaluates else ()),
+        *(("trackers.py", "tests/test_trackers.py") if trackers else ()),
+        *(("profiling.py",) if spec.logging.profiler is not None else ()),
+        *(("memory.py", "tests/test_memory.py") if on_gpu else ()),
+    )
     return ReportingPlan(
         evaluates=evaluates,
         perplexity="perplexity" in spec.evaluation.metrics,
@@ -48,10 +69,61 @@ def lower_reporting(resolved: Resolved, flops_per_token: int, peak_flops: float)
         tensorboard=spec.logging.tensorboard,
         energy_component=f"components/energy/{_energy_meter(spec)}.py.jinja",
         energy_tests_component=f"components/energy/test_{_energy_meter(spec)}.py.jinja",
+        wandb=spec.logging.wandb is not None,
+        mlflow=spec.logging.mlflow is not None,
+        trackers_phrase=" and ".join(trackers),
+        profiles=spec.logging.profiler is not None,
+        on_gpu=on_gpu,
+        memory_history=on_gpu and spec.logging.memory_history,
+        memory_advice=tuple(_memory_advice(resolved)),
         dependencies=tuple(_dependencies(spec)),
-        config_classes=(logging, _evaluation_class(spec)) if evaluates else (logging,),
+        config_classes=(logging, *_service_classes(spec), *((_evaluation_class(spec),) if evaluates else ())),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in paths),
     )
+
+
+def _device_type(spec: Spec) -> str:
+    accelerator = find_accelerator(spec.hardware.accelerator)
+    return "cpu" if accelerator is None else accelerator.device_type
+
+
+def _memory_advice(resolved: Resolved) -> Iterator[str]:
+    """What in the spec makes a device need less and leaves the results as they are, the cheapest first."""
+    layout, devices = resolved.spec.parallelism, resolved.world_size
+    for stronger in {"none": ("selective", "full"), "selective": ("full",)}.get(layout.activation_checkpointing, ()):
+        what = "all but matrix products and attention" if stronger == "selective" else "whole layers"
+        yield f"`parallelism.activation_checkpointing: {stronger}` in the spec: the backward pass computes {what} again"
+    if layout.engine == "torch" and layout.data == "ddp" and devices > 1:
+        yield f"`parallelism.data: fsdp` in the spec: each of the {devices} devices keeps its share of weights, gradients and moments"
+    if layout.engine == "deepspeed" and layout.zero_stage is not None and layout.zero_stage < 3 and devices > 1:
+        yield f"`parallelism.zero_stage: {layout.zero_stage + 1}` in the spec: each of the {devices} devices keeps less of what all have"
+    if layout.engine == "deepspeed" and layout.offload is None:
+        yield "`parallelism.offload: {optimizer: cpu}` in the spec: the moments stay in the host's memory, steps take longer"
+
+
+def _service_classes(spec: Spec) -> Iterator[ConfigClass]:
+    wandb, mlflow, profiler = spec.logging.wandb, spec.logging.mlflow, spec.logging.profiler
+    if wandb is not None:
+        there = (
+            ConfigField("project", "str", wandb.project, "the project there"),
+            ConfigField("entity", "str | None", wandb.entity, "user or team; None is whoever is logged in"),
+            ConfigField("name", "str", wandb.name or spec.name, "the run's name there"),
+            ConfigField("mode", "str", wandb.mode, "online, or offline until `wandb sync`"),
+        )
+        yield ConfigClass("WandbConfig", "Where Weights & Biases shows the run.", there)
+    if mlflow is not None:
+        fields = (
+            ConfigField("experiment", "str", mlflow.experiment, "the experiment there"),
+            ConfigField("tracking_uri", "str | None", mlflow.tracking_uri, "address of the server; None is the output directory"),
+            ConfigField("name", "str", spec.name, "the run's name there"),
+        )
+        yield ConfigClass("MlflowConfig", "Where MLflow shows the run.", fields)
+    if profiler is not None:
+        steps = (
+            ConfigField("start", "int", profiler.start, "first step that is traced, from where the process starts"),
+            ConfigField("steps", "int", profiler.steps, "how many are traced"),
+        )
+        yield ConfigClass("ProfilerConfig", "Which steps are traced.", steps)
 
 
 def _energy_meter(spec: Spec) -> str:
@@ -65,6 +137,10 @@ def _energy_meter(spec: Spec) -> str:
 def _dependencies(spec: Spec) -> Iterator[str]:
     if spec.logging.tensorboard:
         yield "tensorboard>=2.18"
+    if spec.logging.wandb is not None:
+        yield "wandb>=0.19"
+    if spec.logging.mlflow is not None:
+        yield "mlflow-skinny>=3"
     if _energy_meter(spec) == "nvml":
         yield "nvidia-ml-py>=12"
 
@@ -79,7 +155,7 @@ def _evaluation_class(spec: Spec) -> ConfigClass:
 
 def _logging_fields(spec: Spec, flops_per_token: int, peak_flops: float) -> list[ConfigField]:
     accelerator = find_accelerator(spec.hardware.accelerator)
-    device_type = "cpu" if accelerator is None else accelerator.device_type
+    device_type = _device_type(spec)
     fields = [
         ConfigField("every", "int", spec.logging.every, "steps between lines"),
         ConfigField("flops_per_token", "int", flops_per_token, "of the model, forward and backward"),
