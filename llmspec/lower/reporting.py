@@ -91,14 +91,14 @@ def _memory_advice(resolved: Resolved) -> Iterator[str]:
     """What in the spec makes a device need less and leaves the results as they are, the cheapest first."""
     layout, devices = resolved.spec.parallelism, resolved.world_size
     for stronger in {"none": ("selective", "full"), "selective": ("full",)}.get(layout.activation_checkpointing, ()):
-        what = "all but matrix products and attention" if stronger == "selective" else "whole layers"
-        yield f"`parallelism.activation_checkpointing: {stronger}` in the spec: the backward pass computes {what} again"
+        what = "cheap parts" if stronger == "selective" else "whole layers"
+        yield f"`parallelism.activation_checkpointing: {stronger}` in the spec: {what} are computed twice"
     if layout.engine == "torch" and layout.data == "ddp" and devices > 1:
-        yield f"`parallelism.data: fsdp` in the spec: each of the {devices} devices keeps its share of weights, gradients and moments"
+        yield f"`parallelism.data: fsdp` in the spec: each of {devices:,} devices keeps a share of the weights"
     if layout.engine == "deepspeed" and layout.zero_stage is not None and layout.zero_stage < 3 and devices > 1:
-        yield f"`parallelism.zero_stage: {layout.zero_stage + 1}` in the spec: each of the {devices} devices keeps less of what all have"
+        yield f"`parallelism.zero_stage: {layout.zero_stage + 1}` in the spec: each of {devices:,} devices keeps a smaller share"
     if layout.engine == "deepspeed" and layout.offload is None:
-        yield "`parallelism.offload: {optimizer: cpu}` in the spec: the moments stay in the host's memory, steps take longer"
+        yield "`parallelism.offload: {optimizer: cpu}` in the spec: moments stay with the host; slower"
 
 
 def _service_classes(spec: Spec) -> Iterator[ConfigClass]:

@@ -110,7 +110,13 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
         {"hardware": {"accelerator": "h100-sxm", "nodes": 2, "accelerators_per_node": 2}},
     ],
     "metrics": [{}, {"evaluation": {"metrics": ["perplexity"]}}, {"evaluation": {"metrics": ["bits_per_byte"]}}],
-    "tensorboard": [{}, {"logging": {"tensorboard": True}}],
+    "logging": [
+        {},
+        {"logging": {"tensorboard": True, "memory_history": True}},
+        {"logging": {"wandb": {"project": "a"}, "profiler": {}}},
+        {"logging": {"mlflow": {"experiment": "a"}}},
+        {"logging": {"wandb": {"project": "a"}, "mlflow": {"experiment": "a"}, "profiler": {"start": 1}}},
+    ],
     "launch": [
         {},
         {"launch": {"local": {}, "torchrun": {}}},
