@@ -202,7 +202,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 step, step * config.global_batch_size, step * tokens_per_step, now - started
             )
             reporter.advance(step)
-
             # Report, evaluate, save.
             last = step == args.max_steps
             evaluating = last or step % evaluation.every == 0

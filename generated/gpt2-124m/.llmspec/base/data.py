@@ -35,11 +35,18 @@ class Batch:
     targets: torch.Tensor  # (B, T) int64, the next token
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same on another device."""
+        """The same on another device; a GPU copies while the host goes on."""
         return Batch(
-            self.tokens.to(device),
-            self.targets.to(device),
+            move(self.tokens, device),
+            move(self.targets, device),
         )
+
+
+def move(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """From memory that is not pinned the copy would wait until the GPU has nothing else to do."""
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 class TokenStream:

@@ -48,7 +48,7 @@ class Reporter:
         _keep_until(path, first_step)
         self.file = path.open("a")
         self.last_step = last_step
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = Console(highlight=False, markup=False, soft_wrap=True)
         self.bar = Progress(
             BarColumn(),
             MofNCompleteColumn(),

@@ -39,6 +39,7 @@ from data import Batch, TrainingData, ValidationData
 from energy import EnergyMeter
 from evaluate import evaluate
 from guard import Guard
+from memory import explained_out_of_memory
 from metrics import Metrics, Reporter, model_flops_utilization, peak_memory_gib
 from model import Transformer
 from objectives import count_targets, loss
@@ -168,7 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     batches, num_targets = fetch(data, progress.step + 1, config, device)
     tokens_per_step = config.global_batch_size * config.sequence_length
     busy, reading, last_report = 0.0, 0.0, progress.step
-    with Reporter(args.output_dir, progress.step, args.max_steps) as reporter, checkpoints:
+    with (
+        explained_out_of_memory(args.output_dir),
+        Reporter(args.output_dir, progress.step, args.max_steps) as reporter,
+        checkpoints,
+    ):
         if progress.step:
             reporter.say(f"going on from step {progress.step:,}")
         for step in range(progress.step + 1, args.max_steps + 1):
@@ -205,7 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 step, step * config.global_batch_size, step * tokens_per_step, now - started
             )
             reporter.advance(step)
-
             # Report, evaluate, save.
             last = step == args.max_steps
             evaluating = last or step % evaluation.every == 0
