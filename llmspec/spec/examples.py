@@ -27,6 +27,8 @@ EXAMPLES = {
     "optimizer.learning_rate": "learning_rate: 3e-4",
     "hardware": "hardware: {accelerator: cpu}",
     "hardware.accelerator": "accelerator: cpu",
+    "logging.wandb.project": "project: my-project",
+    "logging.mlflow.experiment": "experiment: my-experiment",
     "launch.slurm.container.image": "image: pytorch.sif",
 }
 
