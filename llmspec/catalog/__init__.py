@@ -1,7 +1,7 @@
 """The catalog: facts with their sources, and the small functions that read them.
 
-One YAML file a table, written for people: accelerators, prices, grids, facilities, embodied carbon, names of other tools, what is
-not built yet, and one spec fragment for each published model in `presets/`. Nothing is read before it is asked for, and one entry is
+One YAML file a table, written for people: accelerators, prices, grids, facilities, embodied carbon, names of other tools and of
+SkyPilot, what is not built yet, and one spec fragment for each published model in `presets/`. Nothing is read before it is asked for, and one entry is
 read without parsing the rest of its file. The catalog decides nothing: what a figure means for a run is said in `estimate` and `check`.
 """
 
@@ -11,6 +11,7 @@ from llmspec.catalog.grids import Grid, grid_intensity, region_names
 from llmspec.catalog.names import Alias, Future, aliases, find_alias, find_future, futures
 from llmspec.catalog.presets import preset_names, preset_path, preset_title
 from llmspec.catalog.prices import MarketPrice, Quote, best_quote, market_price, prices_for
+from llmspec.catalog.skypilot import skypilot_name
 from llmspec.catalog.sources import citation
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "preset_title",
     "prices_for",
     "region_names",
+    "skypilot_name",
 ]

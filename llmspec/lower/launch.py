@@ -1,17 +1,22 @@
 """How the project is started: the launch scripts."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from llmspec.catalog import find_accelerator
 from llmspec.lower.pieces import ConfigClass, EmittedFile
 from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema import Spec
-from llmspec.spec.schema.launch import ApptainerContainer, SlurmLaunch
+from llmspec.spec.schema.launch import ApptainerContainer, DockerLaunch, KubernetesLaunch, SkyPilotLaunch, SlurmLaunch
 
 _EXECUTABLES = {"local": "local.sh", "torchrun": "torchrun.sh", "slurm": "slurm.sbatch"}
+_TEMPLATES = "project/launch"
 
 # How long processes may go on after one has ended. All end together, unless one died and the others wait for it.
 _SECONDS_AFTER_FIRST_EXIT = 60
+# What a pod gets beyond the time that a run may take to save.
+_SECONDS_TO_END = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,66 @@ class SlurmPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesPlan:
+    """What launch/kubernetes.yaml and launch/kubernetes_data.yaml need to know. `environment` is written as Kubernetes reads it."""
+
+    name: str
+    namespace: str | None
+    image: str
+    image_pull_secret: str | None
+    volume_claim: str
+    storage: str | None
+    storage_class: str | None
+    access_mode: str
+    resources: tuple[Variable, ...]
+    gpu_resource: str | None
+    shared_memory: str
+    node_selector: tuple[Variable, ...]
+    environment: tuple[Variable, ...]
+    command: tuple[str, ...]
+    max_restarts: int
+    termination_seconds: int
+    train_job: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SkyPilotPlan:
+    """What launch/skypilot.yaml needs to know."""
+
+    accelerators: str | None
+    infra: str | None
+    use_spot: bool
+    cpus: str | None
+    memory: str | None
+    disk_size: int | None
+    bucket: str | None
+    volume: str | None
+    setup: tuple[str, ...]
+    max_restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DockerPlan:
+    """What the Dockerfile needs to know. `environment` is written as it stands in double quotes there."""
+
+    base: str
+    tag: str
+    devices_option: str
+    compiler: bool
+    command: tuple[str, ...]
+    environment: tuple[Variable, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchPlan:
     """What the launch scripts need to know."""
 
     local: bool
     torchrun: TorchrunPlan | None
     slurm: SlurmPlan | None
+    kubernetes: KubernetesPlan | None
+    skypilot: SkyPilotPlan | None
+    docker: DockerPlan | None
     num_nodes: int
     last_node_rank: int
     devices_per_node: int
@@ -74,18 +133,32 @@ def lower_launch(resolved: Resolved) -> LaunchPlan:
         if torchrun is None
         else TorchrunPlan(elastic=torchrun.rendezvous == "elastic", port=torchrun.port, max_restarts=torchrun.max_restarts),
         slurm=None if launch.slurm is None else _slurm(spec, launch.slurm),
+        kubernetes=None if launch.kubernetes is None else _kubernetes(spec, launch.kubernetes),
+        skypilot=None if launch.skypilot is None else _skypilot(launch.skypilot),
+        docker=None if launch.docker is None else _docker(spec, launch.docker),
         num_nodes=hardware.nodes,
         last_node_rank=hardware.nodes - 1,
         devices_per_node=hardware.accelerators_per_node,
         environment=_environment(spec),
         grace_seconds=_grace_seconds(spec),
         config_classes=(),
-        files=tuple(
-            EmittedFile(f"launch/{file}", f"project/launch/{file}.jinja", executable=True)
-            for name, file in _EXECUTABLES.items()
-            if getattr(launch, name) is not None
-        ),
+        files=tuple(_files(spec)),
     )
+
+
+def _files(spec: Spec) -> Iterator[EmittedFile]:
+    launch = spec.launch
+    for name, file in _EXECUTABLES.items():
+        if getattr(launch, name) is not None:
+            yield EmittedFile(f"launch/{file}", f"{_TEMPLATES}/{file}.jinja", executable=True)
+    if launch.kubernetes is not None:
+        yield EmittedFile("launch/kubernetes.yaml", f"{_TEMPLATES}/kubernetes_{launch.kubernetes.workload}.yaml.jinja")
+        yield EmittedFile("launch/kubernetes_data.yaml", f"{_TEMPLATES}/kubernetes_data.yaml.jinja")
+    if launch.skypilot is not None:
+        yield EmittedFile("launch/skypilot.yaml", f"{_TEMPLATES}/skypilot.yaml.jinja")
+    if launch.docker is not None:
+        yield EmittedFile("Dockerfile", "project/Dockerfile.jinja")
+        yield EmittedFile(".dockerignore", "project/dockerignore.jinja")
 
 
 def _environment(spec: Spec) -> tuple[Variable, ...]:
@@ -145,6 +218,95 @@ def _slurm(spec: Spec, slurm: SlurmLaunch) -> SlurmPlan:
         container_image="" if container is None else container.image,
         container_mounts=() if container is None else container.mounts,
         container_option=gpu_option if isinstance(container, ApptainerContainer) else "",
+    )
+
+
+def _kubernetes(spec: Spec, kubernetes: KubernetesLaunch) -> KubernetesPlan:
+    hardware = spec.hardware
+    accelerator = find_accelerator(hardware.accelerator)
+    command = _kubernetes_command(spec, kubernetes)
+    requests = {"cpu": kubernetes.cpus, "memory": kubernetes.memory}
+    return KubernetesPlan(
+        name=_label(spec.name),
+        namespace=kubernetes.namespace,
+        image=kubernetes.image,
+        image_pull_secret=kubernetes.image_pull_secret,
+        volume_claim=kubernetes.volume_claim,
+        storage=kubernetes.storage,
+        storage_class=kubernetes.storage_class,
+        access_mode="ReadWriteMany" if hardware.nodes > 1 else "ReadWriteOnce",
+        resources=tuple(Variable(name, value, gives_way=False) for name, value in requests.items() if value is not None),
+        gpu_resource={"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu"}.get(accelerator.vendor) if accelerator is not None else None,
+        shared_memory=kubernetes.shared_memory,
+        node_selector=tuple(Variable(name, value, gives_way=False) for name, value in kubernetes.node_selector.items()),
+        # Kubernetes reads $(NAME) in values, and $$ as $.
+        environment=tuple(
+            replace(variable, value=variable.value.replace("$", "$$"))
+            for variable in _container_environment(spec, torchrun=command[0] == "torchrun")
+        ),
+        command=command,
+        max_restarts=kubernetes.max_restarts,
+        termination_seconds=_grace_seconds(spec) + _SECONDS_TO_END,
+        train_job=kubernetes.workload == "train_job",
+    )
+
+
+def _kubernetes_command(spec: Spec, kubernetes: KubernetesLaunch) -> tuple[str, ...]:
+    """What each pod runs. Kubeflow tells torchrun by environment variables who it is; in a plain job it learns that here."""
+    nodes, devices, name = spec.hardware.nodes, spec.hardware.accelerators_per_node, _label(spec.name)
+    train = ("train.py", "--resume")
+    if kubernetes.workload == "train_job":
+        return ("torchrun", *train)
+    if nodes * devices == 1:
+        return ("python", *train)
+    if nodes == 1:
+        return ("torchrun", "--standalone", f"--nproc-per-node={devices}", *train)
+    meeting = ("--rdzv-backend=c10d", f"--rdzv-endpoint={name}-0.{name}:29500", f"--rdzv-id={name}")
+    return ("torchrun", f"--nnodes={nodes}", f"--nproc-per-node={devices}", *meeting, f"--max-restarts={kubernetes.max_restarts}", *train)
+
+
+def _label(name: str) -> str:
+    """A name as Kubernetes takes it: small letters, digits and dashes, with room for a number behind it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:50].strip("-")
+
+
+def _container_environment(spec: Spec, *, torchrun: bool) -> tuple[Variable, ...]:
+    """The run's variables, and how long torchrun waits for what it has told to stop, where no script says it."""
+    if not torchrun:
+        return _environment(spec)
+    return (*_environment(spec), Variable("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_grace_seconds(spec)), gives_way=False))
+
+
+def _skypilot(skypilot: SkyPilotLaunch) -> SkyPilotPlan:
+    return SkyPilotPlan(
+        accelerators=None if skypilot.accelerators == "none" else skypilot.accelerators,
+        infra=skypilot.infra,
+        use_spot=skypilot.use_spot,
+        cpus=skypilot.cpus,
+        memory=skypilot.memory,
+        disk_size=skypilot.disk_size,
+        bucket=skypilot.bucket,
+        volume=skypilot.volume,
+        setup=skypilot.setup,
+        max_restarts=skypilot.max_restarts,
+    )
+
+
+def _docker(spec: Spec, docker: DockerLaunch) -> DockerPlan:
+    accelerator = find_accelerator(spec.hardware.accelerator)
+    devices = spec.hardware.accelerators_per_node
+    options = {"nvidia": "--gpus all ", "amd": "--device /dev/kfd --device /dev/dri "}
+    launcher = ("python",) if devices == 1 else ("torchrun", "--standalone", f"--nproc-per-node={devices}")
+    escapes = str.maketrans({character: f"\\{character}" for character in '\\"$'})
+    return DockerPlan(
+        base=docker.base,
+        tag=_label(spec.name),
+        devices_option=options.get(accelerator.vendor, "") if accelerator is not None else "",
+        compiler=spec.training.compile or spec.parallelism.engine == "deepspeed",
+        command=(*launcher, "train.py", "--resume"),
+        environment=tuple(
+            replace(variable, value=variable.value.translate(escapes)) for variable in _container_environment(spec, torchrun=devices > 1)
+        ),
     )
 
 

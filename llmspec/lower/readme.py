@@ -35,6 +35,11 @@ _PURPOSES = {
     "launch/local.sh": "everything in order on this machine",
     "launch/torchrun.sh": "training, one process a device, on one or several machines",
     "launch/slurm.sbatch": "training as a job of a Slurm cluster",
+    "launch/kubernetes_data.yaml": "tokenizer and data on a Kubernetes cluster, before training",
+    "launch/kubernetes.yaml": "training as a job of a Kubernetes cluster",
+    "launch/skypilot.yaml": "everything in order on machines that SkyPilot rents",
+    "Dockerfile": "an image of this project",
+    ".dockerignore": "what stays out of that image",
     "tests/": "what proves this project right, on a CPU",
     ".llmspec/": "what the last build wrote, so that the next one keeps your edits",
 }
@@ -42,6 +47,8 @@ _PURPOSES = {
 _LAUNCHERS = (
     ("launch/torchrun.sh", "launch/torchrun.sh", "Ctrl-C, or `kill` of the script"),
     ("launch/slurm.sbatch", "sbatch launch/slurm.sbatch", "`scancel JOB`"),
+    ("launch/kubernetes.yaml", "kubectl apply -f launch/kubernetes.yaml", "`kubectl delete -f launch/kubernetes.yaml`"),
+    ("launch/skypilot.yaml", "sky jobs launch launch/skypilot.yaml", "`sky jobs cancel JOB`"),
 )
 
 

@@ -6,12 +6,14 @@ without numbers, and a test holds that every field marked there is filled here.
 
 from typing import NamedTuple
 
-from llmspec.catalog import Accelerator
+from llmspec.catalog import Accelerator, skypilot_name
 from llmspec.resolve import batches, laws
 from llmspec.spec.schema import Spec
 from llmspec.spec.schema.launch import LocalLaunch, TorchrunLaunch
 from llmspec.spec.schema.schedule import CosineRestartsSchedule, CyclicalSchedule, OneCycleSchedule, WarmedUp
 
+PYTHON_IMAGE = "python:3.12.11-slim-bookworm"
+AMD_IMAGE = "rocm/pytorch:rocm7.1.1_ubuntu24.04_py3.12_pytorch_release_2.10.0"
 MICRO_BATCH_TOKENS = 16_384
 MAX_WARMUP_STEPS = 2000
 MAX_STEPS_BETWEEN = 1000
@@ -232,6 +234,9 @@ def local_launch(spec: Spec) -> Derived:
 
 def torchrun_launch(spec: Spec) -> Derived:
     """Emitted when there are several machines and no launcher is named."""
+    devices = spec.hardware.nodes * spec.hardware.accelerators_per_node
+    if spec.launch.skypilot is not None and devices > 1:
+        return Derived(TorchrunLaunch.model_construct(), "launch/skypilot.yaml calls it")
     if spec.launch.named:
         return Derived(None, "another launcher is named")
     if spec.hardware.nodes == 1:
@@ -262,6 +267,30 @@ def gres(spec: Spec, accelerator: Accelerator | None) -> Derived:
         return Derived("none", f"{spec.hardware.accelerator} is no GPU")
     count = spec.hardware.accelerators_per_node
     return Derived(f"gpu:{count}", f"accelerators_per_node {count}")
+
+
+def skypilot_accelerators(spec: Spec, accelerator: Accelerator | None) -> Derived:
+    """SkyPilot's name of the accelerator, and how many; nothing on a CPU."""
+    if accelerator is not None and accelerator.is_cpu:
+        return Derived("none", f"{spec.hardware.accelerator} is no GPU")
+    name = skypilot_name(accelerator.id) if accelerator is not None else None
+    if name is None:
+        return Derived("unknown", f"undetermined: {spec.hardware.accelerator} has no name in SkyPilot's catalog")
+    return Derived(
+        f"{name}:{spec.hardware.accelerators_per_node}", f"SkyPilot's name of {spec.hardware.accelerator}, accelerators_per_node"
+    )
+
+
+def use_spot(spec: Spec) -> Derived:
+    """Whether the price is that of spot machines."""
+    return Derived(spec.hardware.price == "spot", f"hardware.price is {spec.hardware.price}")
+
+
+def docker_base(spec: Spec, accelerator: Accelerator | None) -> Derived:
+    """Python alone, for PyTorch's packages bring CUDA; AMD's PyTorch comes as an image."""
+    if accelerator is not None and accelerator.vendor == "amd":
+        return Derived(AMD_IMAGE, f"AMD's PyTorch, for {spec.hardware.accelerator}")
+    return Derived(PYTHON_IMAGE, "PyTorch's packages bring what else they need")
 
 
 def _replicas(spec: Spec) -> int:

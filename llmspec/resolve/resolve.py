@@ -64,6 +64,9 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
         *((path, lambda _, found=found: found) for path, found in launchers.items()),
         ("launch.torchrun.max_restarts", derive.max_restarts),
         ("launch.slurm.gres", lambda spec: derive.gres(spec, accelerator)),
+        ("launch.skypilot.accelerators", lambda spec: derive.skypilot_accelerators(spec, accelerator)),
+        ("launch.skypilot.use_spot", derive.use_spot),
+        ("launch.docker.base", lambda spec: derive.docker_base(spec, accelerator)),
     )
     for path, rule in steps:
         if _is_open(spec, path):

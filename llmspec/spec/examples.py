@@ -30,6 +30,8 @@ EXAMPLES = {
     "logging.wandb.project": "project: my-project",
     "logging.mlflow.experiment": "experiment: my-experiment",
     "launch.slurm.container.image": "image: pytorch.sif",
+    "launch.kubernetes.image": "image: registry.example.com/my-run:1",
+    "launch.kubernetes.volume_claim": "volume_claim: my-run",
 }
 
 KINDS = {

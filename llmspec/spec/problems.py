@@ -22,7 +22,7 @@ from llmspec.spec.schema.launch import LAUNCHERS
 from llmspec.spec.shape import Shape, annotations, bounds, choices, expected, fields, number, shape_of
 from llmspec.spec.tree import Node
 
-_LAUNCHERS = tuple(f"launch.{name}" for name in LAUNCHERS)
+_LAUNCHERS = tuple(f"launch.{name}" for name in (*LAUNCHERS, "docker"))
 _INDEX = re.compile(r"\[\d+\]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _RANGE_ERRORS = frozenset(

@@ -74,6 +74,7 @@ YARN = {P: {"kind": "rope", "scaling": {"kind": "yarn", "factor": 2.0, "original
 LLAMA3 = {P: {"kind": "rope", "scaling": {"kind": "llama3", "factor": 2.0, "original_sequence_length": 32}}}
 WARMED_UP = ("constant", "step", "multi_step", "exponential", "linear", "polynomial", "inverse_sqrt", "cosine", "cosine_restarts", "wsd")
 FOUR = {"hardware.accelerators_per_node": 4}
+KUBERNETES = {"image": "run:1", "volume_claim": "run"}
 PYXIS = {"kind": "pyxis", "image": "pytorch.sqsh"}
 TOKENS = {"training.max_steps": None, "training.max_tokens": 102_400}
 GROWING = {"training.batch_size_warmup": [{"until_tokens": 1024, "global_batch_size": 4}]}
@@ -295,6 +296,46 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("launch.slurm.container.kind", {"launch": {"slurm": {"container": PYXIS}}}, {"launch.slurm.container.kind": "apptainer"}),
     ("launch.slurm.container.image", {"launch": {"slurm": {"container": PYXIS}}}, {"launch.slurm.container.image": "other"}),
     ("launch.slurm.container.mounts", {"launch": {"slurm": {"container": PYXIS}}}, {"launch.slurm.container.mounts": ["/data:/data"]}),
+    ("launch.kubernetes", {"launch": {"local": {}}}, {"launch.kubernetes": KUBERNETES}),
+    *[
+        (f"launch.kubernetes.{name}", {"launch": {"kubernetes": KUBERNETES}}, {f"launch.kubernetes.{name}": value})
+        for name, value in {
+            "workload": "train_job",
+            "image": "other",
+            "volume_claim": "other",
+            "storage": "500Gi",
+            "namespace": "training",
+            "cpus": 8,
+            "memory": "64Gi",
+            "shared_memory": "16Gi",
+            "node_selector": {"zone": "a"},
+            "image_pull_secret": "registry",
+            "max_restarts": 5,
+        }.items()
+    ],
+    (
+        "launch.kubernetes.storage_class",
+        {"launch": {"kubernetes": KUBERNETES | {"storage": "1Gi"}}},
+        {"launch.kubernetes.storage_class": "fast"},
+    ),
+    ("launch.skypilot", {"launch": {"local": {}}}, {"launch.skypilot": {}}),
+    *[
+        (f"launch.skypilot.{name}", {"launch": {"skypilot": {"bucket": "s3://a"}}}, {f"launch.skypilot.{name}": value})
+        for name, value in {
+            "accelerators": "H100:1",
+            "infra": "aws",
+            "use_spot": True,
+            "cpus": "8+",
+            "memory": "64+",
+            "disk_size": 512,
+            "bucket": "s3://b",
+            "setup": ["echo"],
+            "max_restarts": 5,
+        }.items()
+    ],
+    ("launch.skypilot.volume", {"launch": {"skypilot": {}}}, {"launch.skypilot.volume": "a"}),
+    ("launch.docker", {"launch": {"local": {}}}, {"launch.docker": {}}),
+    ("launch.docker.base", {"launch": {"docker": {}}}, {"launch.docker.base": "python:3.13.5-slim"}),
     ("launch.environment", {"launch": {"slurm": {}}}, {"launch.environment": {"NCCL_DEBUG": "WARN"}}),
     ("launch.grace_period", {"launch": {"slurm": {}}}, {"launch.grace_period": "5m"}),
     ("launch.torchrun.port", {"launch": {"torchrun": {}}}, {"launch.torchrun.port": 29_501}),

@@ -123,6 +123,8 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
         {"launch": {"torchrun": {"rendezvous": "elastic"}}},
         {"launch": {"slurm": {"time": "1h"}}},
         {"launch": {"slurm": {"requeue": False, "container": {"kind": "pyxis", "image": "a b", "mounts": ["c"]}, "modules": ["m"]}}},
+        {"launch": {"kubernetes": {"image": "a", "volume_claim": "b"}, "skypilot": {"volume": "a"}, "docker": {}}},
+        {"launch": {"kubernetes": {"workload": "train_job", "image": "a", "volume_claim": "b", "storage": "1Gi"}}},
         {"launch": {"slurm": {"cpus_per_task": 2, "container": {"kind": "apptainer", "image": "a"}}, "environment": {"A": "it's"}}},
     ],
 }

@@ -109,8 +109,8 @@ def several_machines_without_torchrun(resolved: Resolved) -> Iterator[Finding]:
     With more than one node, a launcher for several machines is emitted.
 
     ## Why it matters
-    `launch/local.sh` starts processes on one machine only. With no launcher named, `torchrun` is emitted by itself; `slurm` is for several
-    machines too.
+    `launch/local.sh` starts processes on one machine only. With no launcher named, `torchrun` is emitted by itself; all others are for
+    several machines too.
 
     ## Example
     ```yaml

@@ -13,6 +13,13 @@ _TAKEN = frozenset(
 )
 # Slurm ends an option at white space, and reads quotes, backslashes and # in its own way.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:;@%&|*()\[\]/=+~!-]+")
+_SLURM = ("partition", "account", "qos", "constraint", "reservation", "gres", "memory", "output")
+# Names of objects (RFC 1123) and quantities, as Kubernetes' API has them.
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_QUANTITY = re.compile(r"\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?")
+_KUBERNETES_NAMES = ("volume_claim", "storage_class", "namespace", "image_pull_secret")
+_KUBERNETES_SIZES = ("storage", "cpus", "memory", "shared_memory")
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 
 
 @rule("LS335", "restarts-need-elastic-rendezvous", since="0.1")
@@ -82,15 +89,18 @@ def environment_variable_unfit(resolved: Resolved) -> Iterator[Finding]:
             yield Finding(f"the value of `{name}` has more than one line", path)
 
 
-@rule("LS337", "slurm-option-unfit", since="0.1")
-def slurm_option_unfit(resolved: Resolved) -> Iterator[Finding]:
-    """A value that an option of sbatch cannot have.
+@rule("LS337", "launch-value-unfit", since="0.1")
+def launch_value_unfit(resolved: Resolved) -> Iterator[Finding]:
+    """A value that a launcher could not read.
 
     ## What it checks
-    What stands under `launch.slurm` for sbatch is without white space, quotes, backslashes and `#`; `options` start with `--`.
+    - What stands under `launch.slurm` for sbatch is without white space, quotes, backslashes and `#`; `options` start with `--`.
+    - Names under `launch.kubernetes` are small letters, digits, `-` and `.`; sizes are quantities such as `64Gi`.
+    - `launch.docker.base` is an image's name.
 
     ## Why it matters
     sbatch reads options from comments, where there is no quoting to rely on: the rest of such a value would be lost or be another option.
+    Kubernetes refuses other names, when the job is sent and not before.
 
     ## Example
     ```yaml
@@ -102,18 +112,23 @@ def slurm_option_unfit(resolved: Resolved) -> Iterator[Finding]:
     launch: {slurm: {partition: "gpu,long"}}
     ```
     """
-    slurm = resolved.spec.launch.slurm
-    if slurm is None:
-        return
-    names = ("partition", "account", "qos", "constraint", "reservation", "gres", "memory", "output")
-    values = [(f"launch.slurm.{name}", getattr(slurm, name)) for name in names]
-    values += [(f"launch.slurm.options[{index}]", option) for index, option in enumerate(slurm.options)]
-    for path, value in values:
-        if value is None:
-            continue
-        if _PLAIN.fullmatch(value) is None:
-            yield Finding("an option of sbatch has no white space, quotes, backslashes or `#`", path)
-        elif ".options[" in path and not re.match(r"--[a-z]", value):
+    launch = resolved.spec.launch
+    for section, values, pattern, message in (
+        ("slurm", _SLURM, _PLAIN, "an option of sbatch has no white space, quotes, backslashes or `#`"),
+        ("kubernetes", _KUBERNETES_NAMES, _LABEL, "a name in Kubernetes has small letters, digits, `-` and `.`"),
+        ("kubernetes", _KUBERNETES_SIZES, _QUANTITY, "an amount in Kubernetes is a number with a unit such as Gi, or none"),
+        ("docker", ("base",), _IMAGE, "an image is `name:tag`, perhaps with the registry before it"),
+    ):
+        settings = getattr(launch, section)
+        for name in values if settings is not None else ():
+            value = getattr(settings, name)
+            if value is not None and pattern.fullmatch(value) is None:
+                yield Finding(message, f"launch.{section}.{name}")
+    for index, option in enumerate(launch.slurm.options if launch.slurm is not None else ()):
+        if _PLAIN.fullmatch(option) is None:
+            yield Finding("an option of sbatch has no white space, quotes, backslashes or `#`", f"launch.slurm.options[{index}]")
+        elif not re.match(r"--[a-z]", option):
+            path = f"launch.slurm.options[{index}]"
             yield Finding("an option of sbatch starts with `--`", path, help=("such as `--mail-type=END`",))
 
 
@@ -122,7 +137,7 @@ def setup_is_no_shell(resolved: Resolved) -> Iterator[Finding]:
     """Lines of shell that bash cannot read.
 
     ## What it checks
-    `launch.slurm.setup`, as a whole, is a script that bash can parse. Nothing of it is run.
+    `setup`, under `launch.slurm` and `launch.skypilot`, is a script that bash can parse, with one line in each item. Nothing of it is run.
 
     ## Why it matters
     These lines stand in the emitted script as they are. A quote that is not closed would take the rest of the script with it.
@@ -137,18 +152,76 @@ def setup_is_no_shell(resolved: Resolved) -> Iterator[Finding]:
     launch: {slurm: {setup: ["export NAME='value'"]}}
     ```
     """
-    slurm = resolved.spec.launch.slurm
-    if slurm is None or not slurm.setup:
-        return
+    for name in ("slurm", "skypilot"):
+        settings = getattr(resolved.spec.launch, name)
+        lines: tuple[str, ...] = settings.setup if settings is not None else ()
+        path = f"launch.{name}.setup"
+        for index, line in enumerate(lines):
+            if not line.isprintable():
+                yield Finding(
+                    "this is more than a line of printable text", f"{path}[{index}]", help=("give each line as an item of its own",)
+                )
+        error = _bash_error(lines)
+        if error:
+            yield Finding("bash cannot read these lines", path, error)
+
+
+def _bash_error(lines: tuple[str, ...]) -> str:
+    """What bash has to say against a script; nothing where there is no bash."""
+    if not lines:
+        return ""
     # Imported here because they cost a start that does without.
     import shutil
     import subprocess
 
     bash = shutil.which("bash")
     if bash is None:
+        return ""
+    finished = subprocess.run([bash, "-n"], input="".join(f"{line}\n" for line in lines), capture_output=True, text=True, check=False)
+    return finished.stderr.strip().partition("\n")[0].partition(": ")[2]  # its first line, without the name of the program
+
+
+@rule("LS339", "skypilot-would-lose-the-run", since="0.1")
+def skypilot_would_lose_the_run(resolved: Resolved) -> Iterator[Finding]:
+    """Machines that SkyPilot cannot rent, or that would take the checkpoints with them.
+
+    ## What it checks
+    SkyPilot has a name for the accelerator, or `launch.skypilot.accelerators` gives one. With `use_spot`, or several nodes, there is a
+    `bucket` or a `volume` for checkpoints; with several nodes it is a `volume`, and only one of the two is given.
+
+    ## Why it matters
+    A machine that is taken away takes its disk along, and the run would begin anew on the next one. Several machines write one checkpoint
+    together, which a bucket that each of them mounts for itself does not show them in time.
+
+    ## Example
+    ```yaml
+    hardware: {accelerator: h100-sxm, price: spot}
+    launch: {skypilot: {}}
+    ```
+
+    Use instead:
+    ```yaml
+    hardware: {accelerator: h100-sxm, price: spot}
+    launch: {skypilot: {bucket: s3://my-bucket/my-run}}
+    ```
+    """
+    skypilot, hardware = resolved.spec.launch.skypilot, resolved.spec.hardware
+    if skypilot is None:
         return
-    script = "".join(f"{line}\n" for line in slurm.setup)
-    finished = subprocess.run([bash, "-n"], input=script, capture_output=True, text=True, check=False)
-    if finished.returncode != 0 or finished.stderr:
-        first = finished.stderr.strip().splitlines()[0].partition(": ")[2]  # without the name of the program
-        yield Finding("bash cannot read these lines", "launch.slurm.setup", first)
+    if skypilot.accelerators == "unknown":
+        yield Finding(
+            f"SkyPilot's catalog has no `{hardware.accelerator}`",
+            "launch.skypilot",
+            "",
+            (fact(resolved, "hardware.accelerator"),),
+            (f"where one of your clouds has it, give its name there: `accelerators: NAME:{hardware.accelerators_per_node}`",),
+        )
+    nodes = fact(resolved, "hardware.nodes")
+    if skypilot.bucket is not None and skypilot.volume is not None:
+        yield Finding("checkpoints go to a bucket or to a volume", "launch.skypilot.volume", help=("remove one of the two",))
+    elif hardware.nodes > 1 and skypilot.volume is None:
+        path = "launch.skypilot" if skypilot.bucket is None else "launch.skypilot.bucket"
+        yield Finding("several machines need a volume that all of them mount", path, "", (nodes,), ("add `volume: NAME`",))
+    elif skypilot.use_spot and skypilot.bucket is None and skypilot.volume is None:
+        spot = fact(resolved, "launch.skypilot.use_spot")
+        yield Finding("the checkpoints go when the machine goes", "launch.skypilot", "", (spot,), ("add `bucket: s3://NAME/PATH`",))

@@ -108,6 +108,87 @@ class SlurmLaunch(Section):
     """Further options of sbatch, such as `--mail-type=END`. Default: none."""
 
 
+class KubernetesLaunch(Section):
+    """launch/kubernetes.yaml: training as a job of a Kubernetes cluster; launch/kubernetes_data.yaml prepares its data."""
+
+    workload: Literal["job", "train_job"] = "job"
+    """What runs it: a plain `job`, or Kubeflow Trainer's `train_job`. Default: job."""
+
+    image: Text
+    """Container image with the project in /workspace, such as the emitted Dockerfile makes. Required."""
+
+    volume_claim: Text
+    """Persistent volume claim for data and checkpoints. With several nodes, all must be able to mount it. Required."""
+
+    storage: TextOrNumber | None = None
+    """Size of the claim, such as 500Gi, which is then made; else it must be there. Default: none."""
+
+    storage_class: Text | None = None
+    """Storage class of the claim that is made. Default: the cluster's."""
+
+    namespace: Text | None = None
+    """Namespace. Default: the current one."""
+
+    cpus: TextOrNumber | None = None
+    """Processor cores of each node's pod. Default: not said."""
+
+    memory: TextOrNumber | None = None
+    """Main memory of each node's pod, such as 512Gi. Default: not said."""
+
+    shared_memory: TextOrNumber = "8Gi"
+    """Most shared memory of each node's pod, which processes exchange data in; it counts as its memory. Default: 8Gi."""
+
+    node_selector: dict[Text, TextOrNumber] = Field(default={}, max_length=64)
+    """Labels that nodes must have. Default: none."""
+
+    image_pull_secret: Text | None = None
+    """Name of the cluster's secret that the image is pulled with. Default: none."""
+
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How often training is started again after a failure. Being moved to another node is no failure. Default: 3."""
+
+
+class SkyPilotLaunch(Section):
+    """launch/skypilot.yaml: training on machines that SkyPilot rents, found again when they are taken away."""
+
+    accelerators: Text = derived("SkyPilot's name of the accelerator and accelerators_per_node; none on a CPU")
+    """What each machine must have, in SkyPilot's words, such as H100:8; `none` for processors alone. Default: from `hardware`."""
+
+    infra: Text | None = None
+    """Where to look, such as aws/us-east-1 or k8s. Default: wherever it is cheapest."""
+
+    use_spot: bool = derived("whether hardware.price is spot")
+    """Whether to rent machines that can be taken away. Default: whether hardware.price is spot."""
+
+    cpus: TextOrNumber | None = None
+    """Processor cores of each machine, such as 16+. Default: SkyPilot's."""
+
+    memory: TextOrNumber | None = None
+    """Main memory of each machine in GB, such as 64+. Default: SkyPilot's."""
+
+    disk_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Disk of each machine in GB. Default: SkyPilot's."""
+
+    bucket: Text | None = None
+    """Bucket for checkpoints, such as s3://name/path, which outlives the machine. For one machine. Default: none."""
+
+    volume: Text | None = None
+    """SkyPilot volume for checkpoints, which outlives the machines and which all of them mount. Default: none."""
+
+    setup: tuple[Text, ...] = ()
+    """Lines of shell that run once on each machine before the project is installed. Default: none."""
+
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    """How often training is started again after a failure. Machines that are taken away are no failure. Default: 3."""
+
+
+class DockerLaunch(Section):
+    """Dockerfile: an image of the project, with all that it imports."""
+
+    base: Text = derived("python:3.12.11-slim-bookworm; on AMD's GPUs an image with their PyTorch")
+    """Image to start from. Default: python:3.12.11-slim-bookworm; on AMD's GPUs an image with their PyTorch."""
+
+
 class Launch(Section):
     """The launch scripts to emit: a key each, with its settings; and what all of them share."""
 
@@ -119,6 +200,15 @@ class Launch(Section):
 
     slurm: SlurmLaunch | None = None
     """launch/slurm.sbatch. Default: not emitted."""
+
+    kubernetes: KubernetesLaunch | None = None
+    """launch/kubernetes.yaml. Default: not emitted."""
+
+    skypilot: SkyPilotLaunch | None = None
+    """launch/skypilot.yaml. Default: not emitted."""
+
+    docker: DockerLaunch | None = None
+    """Dockerfile. Default: not emitted."""
 
     environment: dict[Text, TextOrNumber] = Field(default={}, max_length=128)
     """Environment variables of the run, by name, such as `{NCCL_DEBUG: WARN}`. Default: none."""
@@ -132,4 +222,4 @@ class Launch(Section):
         return any(getattr(self, name) is not None for name in LAUNCHERS)
 
 
-LAUNCHERS = ("local", "torchrun", "slurm")
+LAUNCHERS = ("local", "torchrun", "slurm", "kubernetes", "skypilot")
