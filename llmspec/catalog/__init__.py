@@ -1,8 +1,9 @@
 """The catalog: facts with their sources, and the small functions that read them.
 
 One YAML file a table, written for people: accelerators, prices, grids, facilities, embodied carbon, names of other tools and of
-SkyPilot, what is not built yet, and one spec fragment for each published model in `presets/`. Nothing is read before it is asked for, and one entry is
-read without parsing the rest of its file. The catalog decides nothing: what a figure means for a run is said in `estimate` and `check`.
+SkyPilot, what is not built yet, and one spec fragment for each published model in `presets/`. Nothing is read before it is asked for,
+and one entry is read without parsing the rest of its file. The catalog decides nothing: what a figure means for a run is said in
+`estimate` and `check`.
 """
 
 from llmspec.catalog.accelerators import Accelerator, accelerator_names, accelerators, find_accelerator
