@@ -37,7 +37,7 @@ def lower_checkpoint(resolved: Resolved) -> CheckpointPlan:
         asynchronous=bool(checkpoint.asynchronous),
         keeps_some=checkpoint.keep_every is not None,
         extra=True,
-        extra_tensors=False,
+        extra_tensors=resolved.spec.training.ema is not None,
         config_classes=(ConfigClass("CheckpointConfig", "When the run is saved.", tuple(fields)),),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in ("checkpoint.py", "tests/test_checkpoint.py")),
     )

@@ -6,6 +6,7 @@ from llmspec.lower.pieces import ConfigClass, ConfigField, EmittedFile
 from llmspec.resolve.batches import warmup_stages
 from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema import Spec
+from llmspec.spec.schema.training import Ema
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class TrainingPlan:
     """What the templates of train.py and objectives.py need to know of the loss and the numerics.
 
     `objective_component` is the path of a template to include. `clips` says that gradients are clipped, `max_duration` that the clock
-    ends the run, `batch_size_warmup` that the first steps have smaller batches.
+    ends the run, `batch_size_warmup` that the first steps have smaller batches, `ema` that
+    a running mean of the weights is kept.
     """
 
     objective_component: str
@@ -25,6 +27,7 @@ class TrainingPlan:
     document_mask: bool
     max_duration: bool
     batch_size_warmup: bool
+    ema: bool
     dependencies: tuple[str, ...]
     config_classes: tuple[ConfigClass, ...]
     files: tuple[EmittedFile, ...]
@@ -34,7 +37,14 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
     """Choose the loss and the numerics of a step."""
     spec = resolved.spec
     z_loss = spec.objectives[0].z_loss > 0
-    paths = ("objectives.py", "train.py", "tests/tiny.py", "tests/test_training.py")
+    ema = spec.training.ema
+    paths = (
+        *(("ema.py", "tests/test_ema.py") if ema is not None else ()),
+        "objectives.py",
+        "train.py",
+        "tests/tiny.py",
+        "tests/test_training.py",
+    )
     return TrainingPlan(
         objective_component=f"components/objective/cross_entropy{'_z_loss' if z_loss else ''}.py.jinja",
         z_loss=z_loss,
@@ -43,11 +53,22 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
         bf16=spec.precision == "bf16",
         dropout=spec.architecture.dropout > 0 or spec.architecture.attention.dropout > 0,
         document_mask=spec.data.packing.document_mask,
+        ema=spec.training.ema is not None,
         batch_size_warmup=bool(spec.training.batch_size_warmup),
         max_duration=spec.training.max_duration is not None,
         dependencies=("torch>=2.9", "safetensors>=0.5", "rich>=13"),
-        config_classes=(ConfigClass("TrainingConfig", "Batch, length and numerics of the run.", tuple(_training_fields(spec))),),
+        config_classes=(
+            ConfigClass("TrainingConfig", "Batch, length and numerics of the run.", tuple(_training_fields(spec))),
+            *((ConfigClass("EmaConfig", "The running mean of the weights.", _ema_fields(ema)),) if ema is not None else ()),
+        ),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in paths),
+    )
+
+
+def _ema_fields(ema: Ema) -> tuple[ConfigField, ...]:
+    return (
+        ConfigField("decay", "float", ema.decay, "share of the mean that stays at an update"),
+        ConfigField("every", "int", ema.every, "steps between updates"),
     )
 
 

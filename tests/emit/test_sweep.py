@@ -72,6 +72,7 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
     "validation": [{}, {"data.validation_fraction": 0.0}],
     "document_mask": [{}, {"data.packing": {"document_mask": False}}],
     "objective": [{}, {"objectives": [{"kind": "causal_lm", "z_loss": 1e-4}]}],
+    "ema": [{}, {"training.ema": {}}],
     "batch_size_warmup": [{}, {"training.batch_size_warmup": [{"until_tokens": 1024, "global_batch_size": 4}]}],
     "batch": [{}, {"training.micro_batch_size": 2}],
     "clipping": [{}, {"training.max_grad_norm": "none"}],

@@ -35,6 +35,17 @@ class BatchStage(Section):
     """Sequences in one optimizer step, over all devices, until then. Required."""
 
 
+class Ema(Section):
+    """A running mean of the weights, which is evaluated and can be exported in their place (Polyak and Juditsky 1992)."""
+
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    """Share of the mean that stays at an update; in the first updates less, (1 + n) / (10 + n) after n of them, so that the first weights
+    are soon forgotten. Default: 0.999, which remembers some thousand updates."""
+
+    every: Count = 1
+    """Steps between updates. Default: 1."""
+
+
 class Training(Section):
     """Batch, length and numerics of the run."""
 
@@ -70,6 +81,9 @@ class Training(Section):
 
     guard: Guard = section()
     """Which steps are skipped because they would ruin the weights."""
+
+    ema: Ema | None = None
+    """Keep a running mean of the weights. Costs four bytes a parameter. Default: null, none."""
 
     compile: bool = derived("true on accelerators, false on a CPU")
     """Whether the model is compiled with torch.compile. Default: true, but false on a CPU, where short runs lose by it."""
