@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Count, Positive, Probability, Section, Width, derived, section
+from llmspec.spec.schema.base import ByKind, Count, Positive, Probability, Section, Width, derived, section
 
 
 class Attention(Section):
@@ -238,7 +238,7 @@ class Rope(Section):
     theta: Annotated[float, Field(gt=1, le=1e12)] = 10_000.0
     """Base of the rotary frequencies. Default: 10000."""
 
-    scaling: Annotated[LinearScaling | NtkScaling | YarnScaling | Llama3Scaling, Field(discriminator="kind")] | None = None
+    scaling: Annotated[LinearScaling | NtkScaling | YarnScaling | Llama3Scaling, ByKind()] | None = None
     """How the frequencies are stretched for a longer context. Default: null, not at all."""
 
 
@@ -307,21 +307,19 @@ class DecoderArchitecture(Section):
     num_layers: Annotated[int, Field(ge=1, le=10_000)]
     """Number of transformer layers. Required."""
 
-    attention: Annotated[MultiHeadAttention | GroupedQueryAttention | MultiQueryAttention, Field(discriminator="kind")]
+    attention: Annotated[MultiHeadAttention | GroupedQueryAttention | MultiQueryAttention, ByKind()]
     """Self-attention. Required."""
 
     feed_forward: Annotated[
         GeluFeedForward | ReluFeedForward | SquaredReluFeedForward | SwigluFeedForward | GegluFeedForward,
-        Field(discriminator="kind"),
+        ByKind(),
     ] = section(kind="swiglu")
     """Feed-forward sublayer. Default: swiglu."""
 
-    norm: Annotated[LayerNorm | RmsNorm, Field(discriminator="kind")] = section(kind="rmsnorm")
+    norm: Annotated[LayerNorm | RmsNorm, ByKind()] = section(kind="rmsnorm")
     """Normalisation and its placement. Default: rmsnorm before each sublayer."""
 
-    position: Annotated[Rope | LearnedPosition | SinusoidalPosition | Alibi | NoPosition, Field(discriminator="kind")] = section(
-        kind="rope"
-    )
+    position: Annotated[Rope | LearnedPosition | SinusoidalPosition | Alibi | NoPosition, ByKind()] = section(kind="rope")
     """How the model knows the order of tokens. Default: rope with theta 10000."""
 
     parallel_residual: bool = False

@@ -1,10 +1,12 @@
 """What all sections share: strictness, and the scalar types of the language."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _COUNT = re.compile(r"(?P<number>\d[\d_]*(?:\.\d+)?)\s*(?P<suffix>Ki|Mi|k|K|M|B|T)?")
 _COUNT_FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20}
@@ -30,6 +32,44 @@ def section(**values: Any) -> Any:
     An instance as the default would have Pydantic build a validator for that class alone at import, which is half of a cold start.
     """
     return Field(default=values, validate_default=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ByKind:
+    """Annotates a union of sections that their `kind` tells apart. Only the kind that a spec names gets a validator.
+
+    Pydantic's own discriminator builds the validators of all of them at every start, which costs more than all else that `validate` does.
+    `default` is the kind of a section that does not name one; it has to, where there is none.
+    """
+
+    default: str | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices: dict[Any, CoreSchema] = {
+            tag: core_schema.no_info_plain_validator_function(section.model_validate, metadata={"section": section})
+            for tag, section in self._tagged(source)
+        }
+        schema: CoreSchema = core_schema.tagged_union_schema(choices, "kind")
+        return schema if self.default is None else core_schema.no_info_before_validator_function(self._named, schema)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        union: Any = schema if self.default is None else schema["schema"]
+        kinds: list[Any] = []
+        for section in dict.fromkeys(choice["metadata"]["section"] for choice in union["choices"].values()):
+            section.model_rebuild()
+            # The reference makes it a definition of its own, as Pydantic's unions do.
+            reference = f"{section.__module__}.{section.__qualname__}:{id(section)}"
+            kinds.append({**section.__pydantic_core_schema__, "ref": reference})
+        return handler(core_schema.union_schema(kinds))
+
+    def _named(self, value: object) -> object:
+        return {"kind": self.default, **value} if isinstance(value, Mapping) and "kind" not in value else value
+
+    @staticmethod
+    def _tagged(source: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+        for section in get_args(source) or (source,):
+            for tag in get_args(section.model_fields["kind"].annotation):
+                yield tag, section
 
 
 def parse_count(value: object) -> object:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Name, Positive, Section, Text, section
+from llmspec.spec.schema.base import ByKind, Name, Positive, Section, Text, section
 
 Paths = Text | tuple[Text, ...]
 
@@ -77,7 +77,7 @@ class Data(Section):
     """Where the text comes from and how it is packed."""
 
     sources: Annotated[
-        tuple[Annotated[TextSource | JsonlSource | ParquetSource | PythonStdlibSource, Field(discriminator="kind")], ...],
+        tuple[Annotated[TextSource | JsonlSource | ParquetSource | PythonStdlibSource, ByKind()], ...],
         Field(min_length=1, max_length=1000),
     ]
     """The sources, mixed by weight. At least one."""

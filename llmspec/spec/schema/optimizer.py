@@ -1,11 +1,12 @@
 """`optimizer:` how weights move."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from llmspec.spec.schema.base import Section
+from pydantic import Field
+
+from llmspec.spec.schema.base import ByKind, Section
 from llmspec.spec.schema.laws import LearningRate
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -43,9 +44,4 @@ class AdamW(Optimizer):
     """Added to the root of the second moment. Default: 1e-8."""
 
 
-def adamw_unless_named(value: object) -> object:
-    """An optimizer that does not say its kind is AdamW."""
-    return {"kind": "adamw", **value} if isinstance(value, Mapping) and "kind" not in value else value
-
-
-AnyOptimizer = Annotated[AdamW, Field(discriminator="kind"), BeforeValidator(adamw_unless_named)]
+AnyOptimizer = Annotated[AdamW, ByKind(default="adamw")]

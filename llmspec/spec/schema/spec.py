@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmspec.spec.schema.architecture import DecoderArchitecture
-from llmspec.spec.schema.base import Name, One, Section, Text, derived, section
+from llmspec.spec.schema.base import ByKind, Name, One, Section, Text, derived, section
 from llmspec.spec.schema.checkpoint import Checkpoint
 from llmspec.spec.schema.data import Data
 from llmspec.spec.schema.evaluation import Evaluation
@@ -51,7 +51,7 @@ class Spec(Section):
     data: Data
     """Where the text comes from and how it is packed."""
 
-    objectives: Annotated[tuple[Annotated[CausalLm, Field(discriminator="kind")], ...], Field(min_length=1, max_length=1)] = Field(
+    objectives: Annotated[tuple[Annotated[CausalLm, ByKind()], ...], Field(min_length=1, max_length=1)] = Field(
         default=({"kind": "causal_lm"},), validate_default=True
     )
     """What the model learns to do. Default: [{kind: causal_lm}]."""

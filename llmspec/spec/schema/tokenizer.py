@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Count, Section, Text, Width, derived
+from llmspec.spec.schema.base import ByKind, Count, Section, Text, Width, derived
 
 
 class Tokenizer(Section):
@@ -94,4 +94,4 @@ class PretrainedTokenizer(Tokenizer):
     """Text of the end-of-text token, needed with add_eos for a `tokenizer.json`. Default: null, the file's own."""
 
 
-AnyTokenizer = Annotated[BpeTokenizer | UnigramTokenizer | ByteTokenizer | CharTokenizer | PretrainedTokenizer, Field(discriminator="kind")]
+AnyTokenizer = Annotated[BpeTokenizer | UnigramTokenizer | ByteTokenizer | CharTokenizer | PretrainedTokenizer, ByKind()]
