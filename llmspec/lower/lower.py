@@ -1,6 +1,7 @@
 """The last place where anything is decided: what the spec means in files, components and numbers. Total: it never rejects."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from llmspec.estimate import Estimate
@@ -71,8 +72,17 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
         readme=lower_readme(resolved, estimate, files),
         package=PackagePlan(
             name=re.sub(r"[._-]+$", "", spec.name),
-            dependencies=tuple(sorted({*data.dependencies, *training.dependencies, *reporting.dependencies})),
+            dependencies=_newest(section.dependencies for section in (data, training, optimizer, reporting)),
         ),
         config_classes=tuple(group for section in sections for group in section.config_classes),
         files=files,
     )
+
+
+def _newest(sections: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The packages of all sections; of one that several need, the newest version that one of them asks for."""
+    versions: dict[str, tuple[int, ...]] = {}
+    for dependency in (dependency for section in sections for dependency in section):
+        name, _, version = dependency.partition(">=")
+        versions[name] = max(versions.get(name, ()), tuple(map(int, version.split("."))))
+    return tuple(f"{name}>={'.'.join(map(str, version))}" for name, version in sorted(versions.items()))

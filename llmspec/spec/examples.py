@@ -25,6 +25,7 @@ EXAMPLES = {
     "training.batch_size_warmup[].global_batch_size": "global_batch_size: 32",
     "optimizer": "optimizer: {learning_rate: 3e-4}",
     "optimizer.learning_rate": "learning_rate: 3e-4",
+    "optimizer.groups[].pattern": "pattern: embed_*",
     "hardware": "hardware: {accelerator: cpu}",
     "hardware.accelerator": "accelerator: cpu",
     "logging.wandb.project": "project: my-project",

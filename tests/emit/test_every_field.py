@@ -18,7 +18,6 @@ SINGLE_VALUE = {
     "architecture.kind",
     "objectives",
     "objectives.kind",
-    "optimizer.kind",
     # Read by the estimate and built step by step.
     "parallelism.engine",
     "parallelism.zero_stage",
@@ -80,6 +79,28 @@ PYXIS = {"kind": "pyxis", "image": "pytorch.sqsh"}
 TOKENS = {"training.max_steps": None, "training.max_tokens": 102_400}
 GROWING = {"training.batch_size_warmup": [{"until_tokens": 1024, "global_batch_size": 4}]}
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
+GROUPS = {"optimizer.groups": [{"pattern": "embed_*"}]}
+ADAM = {"beta1": 0.8, "beta2": 0.98, "adam_eps": 1e-5}
+# Every field of every optimizer but the default one, with another value.
+KINDS: dict[str, dict[str, Any]] = {
+    "adam": {**ADAM, "weight_decay": 0.01},
+    "sgd": {"momentum": 0.8, "nesterov": True, "weight_decay": 0.01},
+    "rmsprop": {"beta2": 0.98, "momentum": 0.8, "rms_eps": 1e-6, "weight_decay": 0.01},
+    "adafactor": {"decay_exponent": 0.7, "clip_threshold": 2.0, "rms_eps": 1e-12, "min_scale": 1e-4, "weight_decay": 0.01},
+    "lamb": {**ADAM, "weight_decay": 0.02},
+    "lion": {"beta1": 0.8, "beta2": 0.98},
+    "muon": {
+        **ADAM,
+        "momentum": 0.8,
+        "nesterov": False,
+        "newton_schulz_steps": 6,
+        "scaling": "spectral",
+        "adamw_learning_rate_scale": 0.1,
+    },
+    "soap": {**ADAM, "precondition_every": 5, "max_precondition_size": 100},
+    "schedule_free_adamw": {**ADAM, "average_power": 1.0},
+    "adamw_8bit": {**ADAM, "block_size": 128, "quantize_embeddings": True},
+}
 
 
 def scaled(kind: str, factor: float) -> dict[str, Any]:
@@ -196,6 +217,18 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("training.max_grad_norm", {}, {"training.max_grad_norm": 0.5}),
     ("training.max_grad_norm", {}, {"training.max_grad_norm": "none"}),
     ("training.compile", {}, {"training.compile": True}),
+    *[("optimizer.kind", {}, {"optimizer.kind": kind}) for kind in KINDS],
+    ("optimizer.layer_decay", {}, {"optimizer.layer_decay": 0.9}),
+    ("optimizer.layer_decay", {"optimizer.layer_decay": 0.9}, {"optimizer.layer_decay": 0.8}),
+    ("optimizer.groups", {}, {"optimizer.groups": [{"pattern": "embed_*"}]}),
+    ("optimizer.groups.pattern", GROUPS, {"optimizer.groups.0.pattern": "layers.*"}),
+    ("optimizer.groups.learning_rate_scale", GROUPS, {"optimizer.groups.0.learning_rate_scale": 0.5}),
+    ("optimizer.groups.weight_decay", GROUPS, {"optimizer.groups.0.weight_decay": 0.0}),
+    *[
+        (f"optimizer.{field}", {"optimizer.kind": kind}, {f"optimizer.{field}": value})
+        for kind, fields in KINDS.items()
+        for field, value in fields.items()
+    ],
     ("optimizer.learning_rate", {}, {"optimizer.learning_rate": 2e-3}),
     *[
         ("optimizer.learning_rate", {"optimizer.learning_rate": "auto"}, {"optimizer.learning_rate": law})

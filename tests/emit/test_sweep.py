@@ -78,6 +78,22 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
     "clipping": [{}, {"training.max_grad_norm": "none"}],
     "compile": [{}, {"training.compile": True}],
     "duration": [{}, {"training.max_duration": "1h"}],
+    "optimizer": [
+        {},
+        *(
+            {"optimizer.kind": kind}
+            for kind in ("adam", "sgd", "rmsprop", "adafactor", "lamb", "lion", "muon", "soap", "schedule_free_adamw", "adamw_8bit")
+        ),
+        {"optimizer.kind": "sgd", "optimizer.nesterov": True},
+        {"optimizer.kind": "muon", "optimizer.scaling": "spectral", "optimizer.adamw_learning_rate_scale": 0.1},
+        {"optimizer.kind": "adamw_8bit", "optimizer.quantize_embeddings": True},
+    ],
+    "groups": [
+        {},
+        {"optimizer.groups": [{"pattern": "embed_*", "weight_decay": 0.0}]},
+        {"optimizer.groups": [{"pattern": "embed_*", "learning_rate_scale": 0.5}, {"pattern": "*.bias"}]},
+    ],
+    "layer_decay": [{}, {"optimizer.layer_decay": 0.9}],
     "decay": [{}, {"optimizer.weight_decay": 0.0}, {"optimizer.decay_embeddings": False}],
     "schedule": [
         {"schedule": {"kind": "constant"}},
