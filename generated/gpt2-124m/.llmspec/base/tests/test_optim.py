@@ -1,8 +1,10 @@
 """Proves that every parameter is optimized as it should be."""
 
-from tiny import tiny_model
+from tiny import MadeUpData, tiny_model
+from torch import Tensor
 
 from config import OptimizerConfig
+from objectives import count_targets, loss
 from optim import build_optimizer
 
 
@@ -23,3 +25,21 @@ def test_what_decays() -> None:
         is_vector = "norm" in name or name.endswith("bias")
         expected = 0.0 if is_vector else OptimizerConfig().weight_decay
         assert decay[id(parameter)] == expected, name
+
+
+def test_steps_lower_the_loss_and_leave_a_state_to_save() -> None:
+    model, batch = tiny_model(), MadeUpData().batch(0, 8)
+    optimizer = build_optimizer(model, OptimizerConfig())
+    losses = []
+    for _ in range(8):
+        part = loss(model, batch, count_targets(batch))
+        part.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.003
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(part.item())
+    assert losses[-1] < losses[0]
+    for parameter in model.parameters():
+        for value in optimizer.state[parameter].values():
+            assert type(value) is Tensor
