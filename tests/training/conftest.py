@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from llmspec.compile import compile_spec
 from llmspec.diagnostics import Bag
@@ -67,9 +68,10 @@ class Project:
     def losses(self, output: str = "run") -> list[float]:
         return [line["loss"] for line in self.metrics(output)]
 
-    def weights(self, step: int, output: str = "run") -> bytes:
+    def weights(self, step: int, output: str = "run") -> dict[str, bytes]:
+        """All tensors of a checkpoint, by file and name. The files' headers have no fixed order."""
         files = (self.path / output / f"checkpoints/step-{step:08d}").glob("*.safetensors")
-        return b"".join(path.read_bytes() for path in sorted(files))
+        return {f"{path.name} {name}": array.tobytes() for path in files for name, array in load_file(path).items()}
 
 
 def write_project(directory: Path, changes: dict[str, Any]) -> Path:

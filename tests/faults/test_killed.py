@@ -1,0 +1,56 @@
+"""A run that is killed again and again, also while it saves, equals one that never stopped."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.conftest import Build, Project
+
+EXACT = ("step", "loss", "learning_rate", "grad_norm", "tokens", "skipped", "validation_loss")
+
+
+def do(project: Project, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+    """Let processes.py run a project."""
+    complete = [{"data": str(project.data), "world_size": 1, **task} for task in tasks]
+    command = [sys.executable, str(Path(__file__).with_name("processes.py")), str(project.path), json.dumps(complete)]
+    done = subprocess.run(command, env=project.environment, capture_output=True, text=True, check=False, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr + logs(project)
+    result: list[dict[str, Any]] = json.loads(done.stdout)
+    return result
+
+
+def logs(project: Project) -> str:
+    return "\n".join(path.read_text()[-3000:] for path in project.path.glob("*.log"))
+
+
+def curve(project: Project, output: str) -> list[tuple[Any, ...]]:
+    return [tuple(line.get(name) for name in EXACT) for line in project.metrics(output)]
+
+
+def assert_survives(project: Project, num_steps: int, world_size: int, kills: int, seed: int) -> None:
+    whole, killed = do(
+        project,
+        {"kind": "plain", "output": "whole", "world_size": world_size},
+        {"kind": "killed", "output": "killed", "world_size": world_size, "kills": kills, "seed": seed, "num_steps": num_steps},
+    )
+    assert whole["statuses"] == [0] * world_size, logs(project)
+    assert killed["kills"] == kills
+    assert killed["in_a_save"] >= 3
+    assert killed["slowest"] < 20  # the processes that were not killed did not wait for those that were
+    assert curve(project, "killed") == curve(project, "whole")
+    assert project.weights(num_steps, "killed") == project.weights(num_steps, "whole")
+    # Every sample once, for the step that it belongs to, over all parts of the run that count.
+    seen = sorted((step, sample) for step, first, number in killed["samples"] for sample in range(first, first + number))
+    assert seen == [(sample // 8 + 1, sample) for sample in range(8 * num_steps)]
+
+
+@pytest.mark.parametrize(("world_size", "asynchronous"), [(1, False), (1, True), (2, False), (2, True)])
+def test_killed_ten_times(build: Build, world_size: int, asynchronous: bool) -> None:
+    changes = {"checkpoint": {"every": 3, "keep": 2, "asynchronous": asynchronous}, "training__max_steps": 60, "architecture__dropout": 0.1}
+    if world_size > 1:
+        changes |= {"hardware__accelerators_per_node": world_size, "parallelism__data": "fsdp" if asynchronous else "ddp"}
+    assert_survives(build(**changes), 60, world_size, kills=10, seed=world_size)

@@ -1,0 +1,123 @@
+"""Processes that die, hang or are told to stop: the others do not wait for ever, and say whose fault it was."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.training.conftest import Build, Project
+
+BROKEN = """
+import os, sys
+import train
+original = train.fetch
+def fetch(data, step, *rest):
+    if os.environ["RANK"] == "1" and step == 4:
+        {fault}
+    return original(data, step, *rest)
+train.fetch = fetch
+sys.exit(train.record(train.main)())
+"""
+
+
+class Run:
+    """A run of two processes under torchrun, whose output is read as it comes."""
+
+    def __init__(self, project: Project, script: str = "train.py") -> None:
+        where = ["--device", "cpu", "--data-dir", str(project.data), "--output-dir", "run"]
+        self.process = subprocess.Popen(
+            project.command(script, *where, processes=2),
+            cwd=project.path,
+            env=project.environment | {"PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def until(self, pattern: str) -> str:
+        """Read as far as a line with the pattern."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if re.search(pattern, line):
+                return line
+        raise AssertionError(f"no line matches {pattern!r}:\n" + "".join(self.lines))
+
+    def rest(self) -> str:
+        """Read to the end, and wait for it."""
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout.readlines()
+        self.process.wait(timeout=100)
+        return "".join(self.lines)
+
+    def ranks(self) -> dict[int, int]:
+        """The processes' ids by rank."""
+        children = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True).stdout.split()
+        found = {}
+        for pid in map(int, children):
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            found[next(int(entry[5:]) for entry in environment if entry.startswith(b"RANK="))] = pid
+        return found
+
+
+@pytest.fixture
+def long_run(build: Build) -> Project:
+    return build(hardware__accelerators_per_node=2, training__max_steps=5000, checkpoint__every=1000, parallelism__collective_timeout="4s")
+
+
+def test_an_error_of_one_rank_ends_the_run_and_comes_first(long_run: Project) -> None:
+    (long_run.path / "broken.py").write_text(BROKEN.format(fault="raise ZeroDivisionError('of rank 1')"))
+    run = Run(long_run, "broken.py")
+    run.until("step    1/")
+    started = time.monotonic()
+    output = run.rest()
+    assert time.monotonic() - started < 30
+    assert run.process.returncode == 1
+    traceback = output[output.index("Traceback") :]
+    assert re.search(r"\w+Error: .*", traceback).group() == "ZeroDivisionError: of rank 1"  # type: ignore[union-attr]
+    root = output[output.index("Root Cause") :]
+    assert "rank      : 1" in root and "ZeroDivisionError: of rank 1" in root
+
+
+def test_a_rank_that_is_killed_ends_the_run(long_run: Project) -> None:
+    run = Run(long_run)
+    run.until("step    3/")
+    os.kill(run.ranks()[1], signal.SIGKILL)
+    started = time.monotonic()
+    output = run.rest()
+    assert time.monotonic() - started < 30
+    assert run.process.returncode == 1
+    assert "rank      : 1" in output[output.index("Root Cause") :]
+    assert "exitcode  : -9" in output[output.index("Root Cause") :]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_hangs_is_named(long_run: Project, rank: int) -> None:
+    run = Run(long_run)
+    run.until("step    3/")
+    stopped = run.ranks()[rank]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        run.until(f"TimeoutError: the processes waited for a rank that did not come: {rank}$")
+        assert time.monotonic() - started < 60
+    finally:
+        os.kill(stopped, signal.SIGKILL)  # torchrun would do it half a minute later
+    run.rest()
+    assert run.process.returncode == 1
+
+
+def test_one_signalled_rank_stops_all_at_the_same_step(long_run: Project) -> None:
+    run = Run(long_run)
+    run.until("step    3/")
+    processes = run.ranks()
+    os.kill(processes[1], signal.SIGUSR1)
+    output = run.rest()
+    step = int(re.search(r"saved step (\d+) and stopped", output).group(1))  # type: ignore[union-attr]
+    assert (long_run.path / f"run/checkpoints/step-{step:08d}/state.json").exists()
+    assert output.count("exitcode  : 138") == 2, output[-3000:]
