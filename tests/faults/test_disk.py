@@ -20,7 +20,7 @@ def resume_with_room(project: Project, output: str, size: int, processes: int) -
         text=True,
         check=False,
         timeout=200,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),  # noqa: PLW1509  no thread is there yet
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )
 
 

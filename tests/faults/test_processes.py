@@ -92,8 +92,7 @@ def test_a_rank_that_is_killed_ends_the_run(long_run: Project) -> None:
     output = run.rest()
     assert time.monotonic() - started < 30
     assert run.process.returncode == 1
-    assert "rank      : 1" in output[output.index("Root Cause") :]
-    assert "exitcode  : -9" in output[output.index("Root Cause") :]
+    assert re.search(r"rank +: 1 .*\n +exitcode +: -9 ", output)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -120,4 +119,6 @@ def test_one_signalled_rank_stops_all_at_the_same_step(long_run: Project) -> Non
     output = run.rest()
     step = int(re.search(r"saved step (\d+) and stopped", output).group(1))  # type: ignore[union-attr]
     assert (long_run.path / f"run/checkpoints/step-{step:08d}/state.json").exists()
-    assert output.count("exitcode  : 138") == 2, output[-3000:]
+    # The one that is the first to exit has torchrun end the other, if that is still there then.
+    statuses = re.findall(r"exitcode +: (-?\d+)", output)
+    assert "138" in statuses and set(statuses) <= {"138", "-15"}
