@@ -120,7 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_arguments(arguments)
     device = torch.device(args.device)
     started = time.perf_counter()
-    caught = catch_signals()
     config, schedule = TrainingConfig(), ScheduleConfig()
     saving, logging = CheckpointConfig(), LoggingConfig()
     evaluation = EvaluationConfig()
@@ -161,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started -= progress.seconds  # as if the run had never stopped
     energy = EnergyMeter(device, progress.energy_kwh)
 
-    # 5. The loop.
+    # 5. The loop. From here on a signal lets a step be finished and saved.
+    caught = catch_signals()
     batches, num_targets = fetch(data, progress.step + 1, config, device)
     tokens_per_step = config.global_batch_size * config.sequence_length
     busy, reading, last_report = 0.0, 0.0, progress.step
