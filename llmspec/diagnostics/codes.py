@@ -1,7 +1,7 @@
 """The codes of all diagnostics that are not rules of `llmspec.check`, each with its documentation page.
 
-LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and overrides, LS5xx the output directory, LS9xx bugs of
-ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.rules`, in the same sections.
+LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and overrides, LS5xx the output directory and the log in it,
+LS9xx bugs of ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.rules`, in the same sections.
 """
 
 from collections.abc import Callable, Iterable
@@ -575,6 +575,45 @@ _page(
     "Replacing it would lose the change that was just saved.",
     "llmspec build spec.yaml   # while an editor saves train.py",
     "llmspec build spec.yaml   # once more",
+    "sh",
+)
+
+# The log of a run ------------------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS520",
+    "no-project",
+    "The directory is a project that llmspec built: it holds a spec.yaml.",
+    "The estimate is made anew from that file, so that a project can be compared wherever it was copied to.",
+    "llmspec compare generated/my-run/run",
+    "llmspec compare generated/my-run",
+    "sh",
+)
+_page(
+    "LS521",
+    "no-metrics",
+    "The run has written at least one whole line to metrics.jsonl.",
+    "Before the first step there is nothing to hold the estimate against.",
+    "llmspec compare generated/my-run --output-dir runs/never-started",
+    "cd generated/my-run && python train.py && llmspec compare .",
+    "sh",
+)
+_page(
+    "LS522",
+    "metrics-line-damaged",
+    "Every line of metrics.jsonl is one JSON object with a step.",
+    "A run that was killed may leave its last line cut off. The line is left out; the rest is compared.",
+    'printf \'{"step": 10, "lo\' >> run/metrics.jsonl && llmspec compare .',
+    "python train.py --resume && llmspec compare .",
+    "sh",
+)
+_page(
+    "LS523",
+    "page-not-writable",
+    "The page that `--html` names can be written.",
+    "A comparison that was asked for as a file should not end as nothing.",
+    "llmspec compare . --html /proc/page.html",
+    "llmspec compare . --html page.html",
     "sh",
 )
 

@@ -28,7 +28,7 @@ def broken(tmp_path: Path) -> Path:
 def test_help_names_every_command(llmspec: Run) -> None:
     finished = llmspec("--help")
     assert finished.returncode == 0
-    for name in ("validate", "estimate", "build", "explain", "schema", "init", "presets", "completion"):
+    for name in ("validate", "estimate", "build", "compare", "explain", "schema", "init", "presets", "completion"):
         assert name in finished.stdout
         assert llmspec(name, "--help").returncode == 0
 
@@ -39,6 +39,7 @@ def test_options_are_these(llmspec: Run) -> None:
         "validate": {"--set", "--format"},
         "estimate": {"--set", "--explain", "--format", "--diagnostics"},
         "build": {"--output", "--plan", "--diff", "--check", "--set", "--format"},
+        "compare": {"--output-dir", "--format", "--html", "--diagnostics"},
         "explain": set(),
         "schema": set(),
         "init": {"--preset", "--accelerator", "--num-accelerators", "--data", "--max-tokens", "--name", "--output"},

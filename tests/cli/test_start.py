@@ -30,6 +30,7 @@ def imported(*arguments: str) -> set[str]:
         (["--help"], set()),
         (["--version"], set()),
         (["validate", "--help"], set()),
+        (["compare", "--help"], set()),
         (["presets"], set()),
         (["completion", "bash"], set()),
         (["validate", "specs/quickstart.yaml"], {"pydantic"}),

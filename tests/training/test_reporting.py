@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -20,6 +23,15 @@ def test_no_step_waits_for_data(build: Build) -> None:
     project.train()
     waits = [line["data_wait"] for line in project.metrics()[1:]]
     assert 0 < min(waits) and sorted(waits)[len(waits) // 2] < 0.01
+
+    command = [sys.executable, "-m", "llmspec", "compare", str(project.path), "--format", "json"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": "."}).stdout)
+    last = project.metrics()[-1]
+    assert found["finished"] and found["data_wait"] < 0.01
+    assert found["figures"]["energy_kwh"]["measured"] == last["energy_kwh"]
+    assert found["figures"]["total_hours"]["measured"] == last["seconds"] / 3600
+    assert found["figures"]["loss"]["measured"] == last["validation_loss"]
+    assert found["figures"]["mfu"]["inside"] is not None
 
 
 def test_energy_is_counted_on_when_a_run_is_resumed(build: Build) -> None:
