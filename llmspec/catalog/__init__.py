@@ -7,6 +7,7 @@ and one entry is read without parsing the rest of its file. The catalog decides 
 """
 
 from llmspec.catalog.accelerators import Accelerator, accelerator_names, accelerators, find_accelerator
+from llmspec.catalog.efficiency import Efficiency, efficiency
 from llmspec.catalog.footprint import Embodied, Facility, embodied_carbon, facility
 from llmspec.catalog.grids import Grid, grid_intensity, region_names
 from llmspec.catalog.names import Alias, Future, aliases, find_alias, find_future, futures
@@ -18,6 +19,7 @@ from llmspec.catalog.sources import citation
 __all__ = [
     "Accelerator",
     "Alias",
+    "Efficiency",
     "Embodied",
     "Facility",
     "Future",
@@ -29,6 +31,7 @@ __all__ = [
     "aliases",
     "best_quote",
     "citation",
+    "efficiency",
     "embodied_carbon",
     "facility",
     "find_accelerator",

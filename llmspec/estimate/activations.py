@@ -30,7 +30,7 @@ class Kept(NamedTuple):
 
 def compute_bytes(spec: Spec) -> int:
     """Bytes of an element of a matrix product's operands."""
-    return 2 if spec.precision == "bf16" else FLOAT
+    return FLOAT if spec.precision == "fp32" else 2
 
 
 def layer_kept(resolved: Resolved, layer: int, *, processor: bool) -> tuple[Kept, ...]:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from llmspec.catalog.efficiency import efficiency
+from llmspec.catalog import efficiency
 from llmspec.estimate.memory_model import MemoryConstants
 from llmspec.estimate.step_model import Constants
 from llmspec.estimate.workload import Configuration

@@ -18,10 +18,9 @@ ACTIVITY = {
     "elementwise": MEMORY_BOUND,
     "loss": MEMORY_BOUND,
     "optimizer": MEMORY_BOUND,
-    "kernel_starts": WAITING,
-    "gradient_all_reduce": WAITING,
-    "stragglers": WAITING,
+    "quantisation": MEMORY_BOUND,
 }
+# Starting kernels, exchanging with other devices, bubbles of a pipeline: the device waits.
 # Everything else in the server: 1.2 kW for eight accelerators (ecologits). A processor is its own host.
 HOST_WATTS = 150.0
 SOURCE = "power model of llmspec; metered training runs swing between 15% and 85% of rated power (Morrison et al. 2025)"
@@ -49,7 +48,7 @@ def estimate_energy(device: Device, step_time: StepTime, wall_clock: WallClock, 
     if not device.watts:
         return Energy(None, None, pue)
     step = step_time.step.value
-    busy = sum(seconds * ACTIVITY[name] for name, seconds in step_time.parts.items()) / step * wall_clock.goodput.value
+    busy = sum(seconds * ACTIVITY.get(name, WAITING) for name, seconds in step_time.parts.items()) / step * wall_clock.goodput.value
     share = IDLE_SHARE + (1 - IDLE_SHARE) * busy
     host = 0.0 if device.is_processor else HOST_WATTS
     watts = Quantity(

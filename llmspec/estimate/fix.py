@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from llmspec.estimate.device import describe_device
 from llmspec.estimate.memory import GIB, estimate_memory
-from llmspec.estimate.step_time import micro_batch
+from llmspec.estimate.step_time import parts_of
 from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
 
@@ -35,7 +35,7 @@ def cheapest_fix(resolved: Resolved, network: Network) -> str | None:
         memory = estimate_memory(variant, network, device)
         if not memory.fits:
             continue
-        seconds = variant.gradient_accumulation_steps * sum(micro_batch(variant, network, device).values())
+        seconds = sum(parts_of(variant, network, device).values())
         if best is None or seconds < best[0]:
             best = seconds, memory.peak_bytes, variant
     if best is None:

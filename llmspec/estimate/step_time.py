@@ -1,43 +1,24 @@
-"""Step time: a roofline for each operation of the network, a schedule over them, and what the devices wait for each other."""
+"""Step time: seconds of one optimizer step, by what they go to, and the rates that follow."""
 
 from collections.abc import Mapping
-from math import log, sqrt
 from typing import NamedTuple
 
-from llmspec.estimate.activations import FLOAT, compute_bytes
+from llmspec.catalog import efficiency
+from llmspec.estimate.arithmetic import SCALARS
+from llmspec.estimate.configuration import configuration_of
+from llmspec.estimate.constants import step_bounds, step_class, step_constants
 from llmspec.estimate.derivation import Input, Quantities, Quantity, constant, field
-from llmspec.estimate.device import LINK_LATENCY_SECONDS, MODEL, Device
-from llmspec.estimate.flops import BACKWARD_ATTENTION, Flops
-from llmspec.network.network import AttentionProduct, Component, Elementwise, MatrixProduct, Network, Operation
+from llmspec.estimate.device import MODEL, Device
+from llmspec.estimate.flops import Flops
+from llmspec.estimate.processor import processor_parts
+from llmspec.estimate.step_model import step_parts
+from llmspec.estimate.workload import COMPILED, Configuration
+from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
 
-# Passes over memory that one elementwise operation of the network takes, forward: eager PyTorch splits it into several kernels, the
-# compiler fuses it with its neighbours; a processor computes exponentials and conversions at a fraction of its bandwidth.
-EAGER_PASSES = 2.0
-COMPILED_PASSES = 1.0
-PROCESSOR_EAGER_PASSES = 4.0
-PROCESSOR_COMPILED_PASSES = 2.5
-PROCESSOR_CONVERSION_PASSES = 4.0
-PROCESSOR_EXPONENTIAL_PASSES = 2.0
-# The backward pass reads the gradient and what was kept, and writes a gradient for each input.
-BACKWARD_PASSES = 2.0
-# Kernels of one operation, forward and backward.
-EAGER_KERNELS = {"product": 9, "attention": 8, "elementwise": 12}
-COMPILED_KERNELS = {"product": 3, "attention": 4, "elementwise": 2}
-# The loss reads and writes each logit in fp32: log-softmax forward; exponential, scaling, scatter and conversion backward.
-LOSS_PASSES = 9
-# The fused AdamW step reads parameter, gradient and both moments and writes three of them; clipping reads the gradient twice and writes it.
-OPTIMIZER_BYTES = 28
-CLIPPING_BYTES = 12
-# DDP sends 25 MiB buckets while the backward pass runs; the last one has nothing to hide behind.
-BUCKET_BYTES = 25 * 2**20
-OVERLAP = 0.85
-# Every step waits for the slowest of n devices: 1 + jitter * sqrt(2 ln n).
-JITTER = 0.01
-
-# Bounds of the figure, from comparing this model with published runs: wider where nobody measured the device's matrix products.
-ERROR_MEASURED = (0.75, 1.35)
-ERROR_UNMEASURED = (0.6, 1.7)
+# Bounds of the figure on a processor, of which two machines were measured.
+PROCESSOR_BOUNDS = (0.75, 1.35)
+FITTED = "catalog: efficiency.yaml"
 
 CONVENTION = "model FLOPs of the attention's all pairs, head included, recomputation not, over the stated dense peak (PaLM's 6N + 12LHT)"
 
@@ -58,172 +39,44 @@ class StepTime(NamedTuple):
         return max(self.parts, key=lambda name: self.parts[name])
 
 
-class _Tally:
-    """Seconds and kernels of one micro batch."""
-
-    def __init__(self) -> None:
-        self.products = self.attention = self.elementwise = 0.0
-        self.kernels = 0
-
-
-def _elementwise_bytes(operation: Elementwise, size: int) -> float:
-    """Bytes of one forward pass: norms, residual additions and rotations are fp32, the rest has the product's format."""
-    fp32 = operation.component in (Component.NORM, Component.EMBEDDING) or operation.name.endswith("rotate")
-    return (operation.elements_read + operation.elements_written) * (FLOAT if fp32 else size)
-
-
-def _add(tally: _Tally, operation: Operation, resolved: Resolved, device: Device, tokens: int, passes: float, *, again: bool) -> None:
-    """Add one operation, forward and backward; `again` where checkpointing runs its forward pass a second time."""
-    spec = resolved.spec
-    size = compute_bytes(spec)
-    compiled = spec.training.compile
-    kernels = COMPILED_KERNELS if compiled else EAGER_KERNELS
-    forwards = 2 if again else 1
-    match operation:
-        case MatrixProduct(in_features=inner, out_features=outer):
-            forward = device.matmul_seconds(tokens, inner, outer, size)
-            tally.products += forwards * forward
-            tally.products += device.matmul_seconds(tokens, outer, inner, size) + device.matmul_seconds(inner, tokens, outer, size)
-            if size < FLOAT:
-                # Autocast converts the weight and, in eager mode, the input and the gradients; weight gradients are added in fp32.
-                weight = inner * outer * (FLOAT + size) * 2
-                moving = 0 if compiled else tokens * (inner + outer) * (FLOAT + size)
-                tally.elementwise += (
-                    (weight + moving) * (PROCESSOR_CONVERSION_PASSES if device.is_processor else 1) / device.memory_bandwidth
-                )
-            tally.kernels += kernels["product"]
-        case AttentionProduct(head_dim=head_dim):
-            flops = operation.causal_flops_per_token(spec.training.sequence_length) * tokens
-            tally.attention += (forwards + BACKWARD_ATTENTION) * flops / device.attention_rate(head_dim)
-            tally.kernels += kernels["attention"]
-        case Elementwise():
-            moved = _elementwise_bytes(operation, size) * tokens * passes
-            tally.elementwise += (forwards + BACKWARD_PASSES) * moved / device.memory_bandwidth
-            tally.kernels += kernels["elementwise"]
-
-
-def _passes(device: Device, compiled: bool) -> float:
+def parts_of(resolved: Resolved, network: Network, device: Device) -> dict[str, float]:
+    """Seconds of one optimizer step by what they go to; they add up to the step."""
     if device.is_processor:
-        return PROCESSOR_COMPILED_PASSES if compiled else PROCESSOR_EAGER_PASSES
-    return COMPILED_PASSES if compiled else EAGER_PASSES
-
-
-def micro_batch(resolved: Resolved, network: Network, device: Device) -> dict[str, float]:
-    """Seconds of one micro batch, forward and backward, by kind of work."""
-    spec = resolved.spec
-    tokens = spec.training.micro_batch_size * spec.training.sequence_length
-    checkpointing = spec.parallelism.activation_checkpointing
-    passes = _passes(device, spec.training.compile)
-    total = _Tally()
-    # Layers that are alike are costed once.
-    groups: dict[tuple[Operation, ...], int] = {}
-    for layer in network.layers:
-        groups[layer.operations] = groups.get(layer.operations, 0) + 1
-    for operations, count in groups.items():
-        tally = _Tally()
-        for operation in operations:
-            again = checkpointing == "full" or (checkpointing == "selective" and isinstance(operation, Elementwise))
-            _add(tally, operation, resolved, device, tokens, passes, again=again)
-        total.products += count * tally.products
-        total.attention += count * tally.attention
-        total.elementwise += count * tally.elementwise
-        total.kernels += count * tally.kernels
-    for operation in (*network.before.operations, *network.after.operations):
-        _add(total, operation, resolved, device, tokens, passes, again=False)
-    loss_passes = LOSS_PASSES * (PROCESSOR_EXPONENTIAL_PASSES if device.is_processor else 1)
-    loss = tokens * spec.architecture.vocab_size * FLOAT * loss_passes / device.memory_bandwidth
-    parts = {"matrix_products": total.products, "attention": total.attention, "elementwise": total.elementwise, "loss": loss}
-    starts = total.kernels * device.start_seconds
-    # A processor starts and computes in turn; an accelerator computes while the next kernels are started, and waits only if it is faster.
-    parts["kernel_starts"] = starts if device.is_processor else max(0.0, starts - sum(parts.values()))
-    return parts
-
-
-def all_reduce_seconds(size: float, resolved: Resolved, device: Device) -> float:
-    """Ring all-reduce of so many bytes over all devices, at the pace of the slowest link that it crosses."""
-    devices = resolved.world_size
-    if devices == 1:
-        return 0.0
-    per_node = resolved.spec.hardware.accelerators_per_node
-    bandwidth = device.link_bandwidth if per_node > 1 else float("inf")
-    if resolved.spec.hardware.nodes > 1:
-        bandwidth = min(bandwidth, device.network_bandwidth * per_node)
-    return 2 * (devices - 1) / devices * size / bandwidth + 2 * LINK_LATENCY_SECONDS * log(devices, 2)
+        parts = processor_parts(resolved, network, device)
+    else:
+        parts = step_parts(SCALARS, configuration_of(resolved, network, device.accelerator), step_constants())
+        exchange = parts.pop("gradients")
+        parts["sharded_exchange" if resolved.spec.parallelism.data in ("fsdp", "hsdp") else "gradient_all_reduce"] = exchange
+    return {name: seconds for name, seconds in parts.items() if seconds > 0}
 
 
 def estimate_step_time(resolved: Resolved, network: Network, device: Device, flops: Flops) -> StepTime:
     """The time of one optimizer step, and the rates that follow from it."""
-    spec = resolved.spec
-    micro_batches = resolved.gradient_accumulation_steps
-    micro = micro_batch(resolved, network, device)
-    parameters = network.num_parameters
-    clipping = CLIPPING_BYTES if spec.training.max_grad_norm != "none" else 0
-    parts = {name: seconds * micro_batches for name, seconds in micro.items()}
-    parts["optimizer"] = parameters * (OPTIMIZER_BYTES + clipping) / device.memory_bandwidth
-    if resolved.world_size > 1:
-        hidden = OVERLAP * sum(micro.values()) * 2 / 3
-        gradients = FLOAT * parameters
-        exposed = max(0.0, all_reduce_seconds(gradients, resolved, device) - hidden)
-        parts["gradient_all_reduce"] = max(exposed, all_reduce_seconds(min(BUCKET_BYTES, gradients), resolved, device))
-        parts["stragglers"] = sum(parts.values()) * JITTER * sqrt(2 * log(resolved.world_size))
-    parts = {name: seconds for name, seconds in parts.items() if seconds > 0}
+    parts = parts_of(resolved, network, device)
     step = sum(parts.values())
-
-    low, high = ERROR_MEASURED if device.measured else ERROR_UNMEASURED
-    batch = (field(resolved, "training.micro_batch_size"), field(resolved, "training.sequence_length"))
-    count = Input("micro_batches", str(micro_batches), "derived: global_batch_size / (micro_batch_size * data_parallel_size)")
-    compiled = field(resolved, "training.compile")
+    count = Input(
+        "micro_batches", str(resolved.gradient_accumulation_steps), "derived: global_batch_size / (micro_batch_size * data_parallel_size)"
+    )
     devices = Input("devices", f"{resolved.world_size:,}", resolved.origin("hardware.nodes").text)
-    how: dict[str, tuple[str, tuple[Input, ...]]] = {
-        "matrix_products": (
-            "micro_batches * sum of max(2 M N K / (matmul_ceiling * share(K)), bytes / memory_bandwidth), forward and twice backward",
-            (count, *batch, *device.inputs),
-        ),
-        "attention": (
-            "micro_batches * 3.5 * causal FLOPs / (matmul_ceiling * share(head_dim))",
-            (count, *batch, field(resolved, "architecture.attention.head_dim"), *device.inputs),
-        ),
-        "elementwise": (
-            "micro_batches * passes * bytes / memory_bandwidth, forward and twice backward, and autocast's conversions",
-            (count, *batch, constant("passes", _passes(device, spec.training.compile), MODEL), compiled, *device.inputs),
-        ),
-        "loss": (
-            "micro_batches * tokens * vocab_size * 4 bytes * passes / memory_bandwidth",
-            (count, *batch, field(resolved, "architecture.vocab_size"), constant("passes", LOSS_PASSES, MODEL), *device.inputs),
-        ),
-        "kernel_starts": (
-            "kernels * seconds to start one"
-            + ("" if device.is_processor else ", beyond the time in which the device computes: it waits for Python"),
-            (count, compiled, constant("start", device.start_seconds * 1e6, MODEL, "us")),
-        ),
-        "optimizer": (
-            "parameters * bytes of a fused AdamW step and of clipping / memory_bandwidth",
-            (
-                constant("parameters", parameters, "counted from the network"),
-                constant("bytes", OPTIMIZER_BYTES + clipping, MODEL),
-                *device.inputs,
-            ),
-        ),
-        "gradient_all_reduce": (
-            "2 (n - 1) / n * 4 bytes * parameters / bandwidth of the slowest link, beyond what the backward pass hides; "
-            "at least one bucket's",
-            (
-                devices,
-                constant("parameters", parameters, "counted from the network"),
-                constant("link", device.link_bandwidth / 1e9, f"catalog: {device.name}", "GB/s"),
-                constant("network of a device", device.network_bandwidth / 1e9, f"catalog: {device.name}", "GB/s"),
-                constant("overlap", OVERLAP, MODEL),
-            ),
-        ),
-        "stragglers": ("(sum of the rest) * jitter * sqrt(2 ln n)", (devices, constant("jitter", JITTER, MODEL))),
-    }
+    if device.is_processor:
+        how = _processor_formulas(resolved, network, device, count, devices)
+        low, high = PROCESSOR_BOUNDS
+        bounds = constant("bounds", high, "two machines that were measured")
+        source = "roofline of each operation, with what overlaps taken off"
+    else:
+        configuration = configuration_of(resolved, network, device.accelerator)
+        how = _formulas(resolved, device, configuration, count, devices)
+        low, high = step_bounds(configuration, measured=device.measured)
+        whose = "" if device.measured else ", wider since nobody measured this device"
+        bounds = constant("bounds", high, f"{FITTED}: 80% of {step_class(configuration)} rows of sources that the fit had not seen{whose}")
+        source = f"analytic model, {efficiency().source}"
     components = {name: Quantity(seconds, "s", how[name][0], how[name][1], MODEL) for name, seconds in parts.items()}
     step_quantity = Quantity(
         step,
         "s",
         " + ".join(parts),
-        tuple(quantity.as_input(name) for name, quantity in components.items()),
-        "roofline of each operation, with what overlaps taken off",
+        (*(quantity.as_input(name) for name, quantity in components.items()), bounds),
+        source,
         low=step * low,
         high=step * high,
     )
@@ -268,3 +121,180 @@ def estimate_step_time(resolved: Resolved, network: Network, device: Device, flo
             high=min(1.0, utilisation / low),
         ),
     )
+
+
+Formulas = Mapping[str, tuple[str, tuple[Input, ...]]]
+
+
+def _formulas(resolved: Resolved, device: Device, configuration: Configuration, count: Input, devices: Input) -> Formulas:
+    """How each part comes about on an accelerator."""
+    constants, machine = step_constants(), configuration.machine
+    batch = (field(resolved, "training.micro_batch_size"), field(resolved, "training.sequence_length"))
+    tensor, pipeline, context = (field(resolved, f"parallelism.{name}") for name in ("tensor", "pipeline", "context"))
+    compiled = configuration.layout.kernels == COMPILED
+    passes, host = (constants.compiled_passes, constants.compiled_host) if compiled else (constants.eager_passes, constants.eager_host)
+    checkpointing = field(resolved, "parallelism.activation_checkpointing")
+    link = constant("link", machine.link / 1e9, f"catalog: {device.name}", "GB/s")
+    network = constant("network of a device", machine.network / 1e9, f"catalog: {device.name}", "GB/s")
+    shares = (
+        constant("share of the link", constants.link, FITTED),
+        constant("share of the network", constants.network, FITTED),
+        constant("latency", constants.latency * 1e6, FITTED, "us"),
+    )
+    overlap = (constant("overlap", constants.overlap, FITTED), constant("contention", constants.contention, FITTED))
+    sharding = (field(resolved, "parallelism.data"), field(resolved, "parallelism.shard_size"))
+    return {
+        "matrix_products": (
+            "micro_batches * sum over products of 2 (M N + tail * tile * multiprocessors) (K + fill) / (matmul_ceiling * sustained), or "
+            "their bytes / memory_bandwidth where that is more; forward, for inputs, for weights, and again where layers are recomputed",
+            (
+                count,
+                *batch,
+                tensor,
+                checkpointing,
+                constant("tail", constants.tail, FITTED, "waves"),
+                constant("fill", constants.fill, FITTED),
+                constant("sustained", constants.sustained, FITTED),
+                constant("multiprocessors", machine.units, f"catalog: {device.name}"),
+                *device.inputs,
+            ),
+        ),
+        "attention": (
+            "micro_batches * causal FLOPs * (forwards + attention_backward) * (head_dim + attention_fill) / head_dim / "
+            "(matmul_ceiling in 16 bit * attention)",
+            (
+                count,
+                *batch,
+                field(resolved, "architecture.attention.head_dim"),
+                constant("attention", constants.attention, FITTED),
+                constant("attention_backward", constants.attention_backward, FITTED),
+                constant("attention_fill", constants.attention_fill, FITTED),
+                *device.inputs,
+            ),
+        ),
+        "elementwise": (
+            "micro_batches * passes * bytes of norms, activations, rotations and residual additions / (bandwidth * share), forward "
+            "and twice backward",
+            (
+                count,
+                *batch,
+                constant("passes", passes, FITTED),
+                constant("share", constants.bandwidth, FITTED),
+                field(resolved, "training.compile"),
+                *device.inputs,
+            ),
+        ),
+        "loss": (
+            "micro_batches * tokens * vocab_size / tensor * 16 bytes / (bandwidth * share)",
+            (count, *batch, field(resolved, "architecture.vocab_size"), tensor, constant("share", constants.bandwidth, FITTED)),
+        ),
+        "quantisation": (
+            "micro_batches * bytes to quantise what each product reads / (bandwidth * share)",
+            (count, *batch, field(resolved, "precision"), constant("quantise_passes", constants.quantise_passes, FITTED)),
+        ),
+        "kernel_starts": (
+            "micro_batches * (layers * host - what the device computes): it waits for Python",
+            (count, field(resolved, "training.compile"), constant("host", host * 1e3, FITTED, "ms a layer")),
+        ),
+        "tensor_parallel": (
+            "micro_batches * layers * 4 * (2 (t - 1) / t * bytes of the residual stream / bandwidth + latency) * exposed",
+            (count, *batch, tensor, constant("exposed", constants.tensor_exposed, FITTED), link, network, *shares),
+        ),
+        "context_parallel": (
+            "micro_batches * layers * keys and values passed round, beyond what attention hides",
+            (count, *batch, context, link, network, *shares, *overlap),
+        ),
+        "expert_parallel": (
+            "micro_batches * layers * (dispatch + combination) * exposed",
+            (count, *batch, field(resolved, "parallelism.expert"), link, network, *shares),
+        ),
+        "pipeline_transfers": (
+            "(micro_batches + pipeline - 1) * 2 * stages_per_device * bytes between stages / bandwidth * exposed",
+            (count, *batch, pipeline, constant("exposed", constants.pipeline_exposed, FITTED), link, network, *shares),
+        ),
+        "pipeline_bubble": (
+            "(pipeline - 1) * share that the schedule leaves * time of a stage",
+            (
+                pipeline,
+                field(resolved, "parallelism.pipeline_schedule"),
+                constant("share", configuration.layout.bubble, "pipeline schedule"),
+            ),
+        ),
+        "gradient_all_reduce": (
+            "what averaging gradients (or scattering them and gathering parameters) takes beyond what the backward pass hides",
+            (devices, tensor, pipeline, *sharding, link, network, *shares, *overlap),
+        ),
+        "sharded_exchange": (
+            "micro_batches * (gathers before forward and backward + scatter after), beyond what a micro batch's computation hides",
+            (
+                devices,
+                count,
+                tensor,
+                pipeline,
+                *sharding,
+                field(resolved, "parallelism.reshard_after_forward"),
+                link,
+                network,
+                *shares,
+                *overlap,
+            ),
+        ),
+        "optimizer": (
+            "parameters of a device * bytes of its step / (bandwidth * share) + overhead",
+            (
+                devices,
+                *sharding,
+                constant("state", configuration.layout.state_bytes, "bytes a parameter", "bytes"),
+                constant("overhead", constants.step_overhead * 1e3, FITTED, "ms"),
+            ),
+        ),
+        "stragglers": ("(sum of the rest) * jitter * sqrt(2 ln n)", (devices, constant("jitter", constants.jitter, FITTED))),
+    }
+
+
+def _processor_formulas(resolved: Resolved, network: Network, device: Device, count: Input, devices: Input) -> Formulas:
+    """How each part comes about on a processor."""
+    batch = (field(resolved, "training.micro_batch_size"), field(resolved, "training.sequence_length"))
+    compiled = field(resolved, "training.compile")
+    exchange = (
+        devices,
+        constant("parameters", network.num_parameters, "counted from the network"),
+        constant("link", device.link_bandwidth / 1e9, f"catalog: {device.name}", "GB/s"),
+        field(resolved, "parallelism.data"),
+    )
+    return {
+        "matrix_products": (
+            "micro_batches * sum of max(2 M N K / matmul_ceiling, bytes / memory_bandwidth), forward and twice backward",
+            (count, *batch, *device.inputs),
+        ),
+        "attention": (
+            "micro_batches * 3.5 * causal FLOPs / (matmul_ceiling * share)",
+            (count, *batch, field(resolved, "architecture.attention.head_dim"), *device.inputs),
+        ),
+        "elementwise": (
+            "micro_batches * passes * bytes / memory_bandwidth, forward and twice backward, and autocast's conversions",
+            (count, *batch, compiled, *device.inputs),
+        ),
+        "loss": (
+            "micro_batches * tokens * vocab_size * 4 bytes * passes / memory_bandwidth",
+            (count, *batch, field(resolved, "architecture.vocab_size"), *device.inputs),
+        ),
+        "kernel_starts": (
+            "kernels * seconds to start one",
+            (count, compiled, constant("start", device.start_seconds * 1e6, MODEL, "us")),
+        ),
+        "pipeline_bubble": (
+            "(pipeline - 1) / stages_per_device * time of a micro batch",
+            (field(resolved, "parallelism.pipeline"), field(resolved, "parallelism.stages_per_device")),
+        ),
+        "optimizer": (
+            "parameters * bytes of a fused AdamW step and of clipping / memory_bandwidth",
+            (constant("parameters", network.num_parameters, "counted from the network"), *device.inputs),
+        ),
+        "gradient_all_reduce": (
+            "2 (n - 1) / n * 4 bytes * parameters / link, beyond what the backward pass hides; at least one bucket's",
+            exchange,
+        ),
+        "sharded_exchange": ("micro_batches * two gathers and a scatter of 4 bytes * parameters / link, beyond what is hidden", exchange),
+        "stragglers": ("(sum of the rest) * jitter * sqrt(2 ln n)", (devices,)),
+    }

@@ -51,6 +51,21 @@ TINY: dict[str, Any] = {
 }
 
 
+def _layout(hardware: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """A layout with its derived fields, by the same rules as the resolver's."""
+    per_node = hardware.get("accelerators_per_node", 1)
+    shared = wanted.get("tensor", 1) * wanted.get("pipeline", 1) * wanted.get("context", 1)
+    replicas = max(1, hardware.get("nodes", 1) * per_node // shared)
+    data = wanted.get("data", "ddp")
+    derived = {
+        "data": data,
+        "shard_size": {"ddp": 1, "hsdp": min(per_node, replicas)}.get(data, replicas),
+        "zero_stage": int(data == "zero"),
+        "sequence_parallel": wanted.get("tensor", 1) > 1,
+    }
+    return derived | wanted
+
+
 def make(
     architecture: dict[str, Any] = TINY,
     *,
@@ -83,6 +98,7 @@ def make(
         "schedule": {"kind": "constant", "warmup_steps": 10},
         "precision": "fp32",
         "hardware": {"accelerator": "cpu"} | (hardware or {}),
+        "parallelism": _layout(hardware or {}, sections.pop("parallelism", {})),
     }
     resolved = Resolved(Spec.model_validate(values | sections), {"training": Origin(OriginKind.SPEC, "spec.yaml:9")}, ROOT, Path())
     return resolved, describe(resolved)

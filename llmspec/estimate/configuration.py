@@ -1,0 +1,117 @@
+"""A resolved spec as the analytic core sees it."""
+
+from llmspec.catalog import Accelerator
+from llmspec.estimate.activations import compute_bytes
+from llmspec.estimate.machine import machine
+from llmspec.estimate.workload import (
+    COMPILED,
+    EAGER,
+    RECOMPUTE_FULL,
+    RECOMPUTE_NONE,
+    RECOMPUTE_SELECTIVE,
+    Configuration,
+    Layout,
+    Machine,
+    Shape,
+)
+from llmspec.network.network import AttentionProduct, Component, MatrixProduct, Network
+from llmspec.resolve.resolved import Resolved
+
+_RECOMPUTE = {"none": RECOMPUTE_NONE, "selective": RECOMPUTE_SELECTIVE, "full": RECOMPUTE_FULL}
+# Share of the plain pipeline's bubble that a schedule leaves. Zero bubble (Qi et al. 2023) fills it with the gradients of weights: of
+# forward, backward for inputs and backward for weights, each about as long, only the first remains uncovered.
+_BUBBLE = {"gpipe": 1.0, "1f1b": 1.0, "interleaved_1f1b": 1.0, "zero_bubble": 1.0 / 3.0}
+_PRODUCT_BYTES = {"fp8": 1.0, "fp4": 0.5, "fp32": 4.0}
+
+
+def configuration_of(resolved: Resolved, network: Network, accelerator: Accelerator) -> Configuration:
+    """Lower a spec to the core's numbers."""
+    return Configuration(shape_of(resolved, network), layout_of(resolved), _machine(resolved, accelerator))
+
+
+def shape_of(resolved: Resolved, network: Network) -> Shape:
+    """The model, from the operations that the network counts."""
+    spec = resolved.spec
+    architecture, length = spec.architecture, spec.training.sequence_length
+    heads = architecture.attention
+    products = [o for o in network.layers[0].operations if isinstance(o, MatrixProduct)]
+    entries = sum(o.in_features * o.out_features for o in products if o.component is Component.ATTENTION)
+    attends = [o for layer in network.layers for o in layer.operations if isinstance(o, AttentionProduct)]
+    span = sum(o.causal_flops_per_token(length) for o in attends) / sum(4 * o.num_heads * o.head_dim for o in attends)
+    layers = float(architecture.num_layers)
+    return Shape(
+        layers=layers,
+        hidden=float(architecture.hidden_size),
+        heads=float(heads.num_heads),
+        kv_heads=float(heads.key_value_heads),
+        key_dim=float(heads.head_dim),
+        value_dim=float(heads.head_dim),
+        attention_entries=float(entries),
+        ffn=float(architecture.feed_forward.ffn_hidden_size),
+        matrices=3.0 if architecture.feed_forward.gated else 2.0,
+        vocabulary=float(architecture.vocab_size),
+        tied=float(architecture.tie_embeddings),
+        sequence=float(length),
+        span=span,
+        experts=0.0,
+        active_experts=0.0,
+        expert_ffn=0.0,
+        shared_ffn=0.0,
+        dense_layers=layers,
+        trained=1.0,
+    )
+
+
+def shard_stage(resolved: Resolved) -> int:
+    """What is sharded over replicas: 0 nothing, 1 the optimizer's state, 2 gradients too, 3 parameters too."""
+    layout = resolved.spec.parallelism
+    return {"ddp": 0, "fsdp": 3, "hsdp": 3, "zero": layout.zero_stage}[layout.data]
+
+
+def layout_of(resolved: Resolved) -> Layout:
+    """The layout, its numerics and its kernels."""
+    spec = resolved.spec
+    layout, training = spec.parallelism, spec.training
+    interleaved = layout.pipeline > 1 and layout.pipeline_schedule == "interleaved_1f1b"
+    virtual = layout.stages_per_device if interleaved else 1
+    # DeepSpeed keeps 16-bit parameters and gradients beside an fp32 copy; the torch engine keeps fp32 ones and casts as it computes.
+    mixed = layout.engine == "deepspeed" and spec.precision in ("bf16", "fp16")
+    quantised = spec.precision in ("fp8", "fp4")
+    offload = layout.offload is not None and layout.offload.optimizer != "none"
+    return Layout(
+        devices=float(resolved.world_size),
+        per_node=float(spec.hardware.accelerators_per_node),
+        tensor=float(layout.tensor),
+        sequence_parallel=float(layout.sequence_parallel and layout.tensor > 1),
+        pipeline=float(layout.pipeline),
+        virtual=float(virtual),
+        bubble=_BUBBLE[layout.pipeline_schedule] / virtual,
+        flushes=float(layout.pipeline_schedule == "gpipe"),
+        context=float(layout.context),
+        expert=float(layout.expert),
+        shard_stage=float(shard_stage(resolved) if resolved.data_parallel_size * layout.context > 1 else 0),
+        shard_size=float(layout.shard_size * (layout.context if layout.data != "hsdp" else 1)),
+        reshard=float(layout.reshard_after_forward),
+        micro_batch=float(training.micro_batch_size),
+        micro_batches=float(resolved.gradient_accumulation_steps),
+        recompute=float(_RECOMPUTE[layout.activation_checkpointing]),
+        kernels=float(COMPILED if training.compile else EAGER),
+        flash=1.0,
+        product_bytes=_PRODUCT_BYTES.get(spec.precision, 2.0),
+        activation_bytes=float(compute_bytes(spec)),
+        quantised=float(quantised),
+        reduce_bytes=2.0 if mixed else 4.0,
+        state_bytes=12.0 if mixed else 8.0,
+        parameter_bytes=2.0 if mixed else 4.0,
+        gradient_bytes=2.0 if mixed else 4.0,
+        overlapped=1.0,
+        offload=float(offload),
+    )
+
+
+def _machine(resolved: Resolved, accelerator: Accelerator) -> Machine:
+    described = machine(accelerator, resolved.spec.precision)
+    # A link that reaches further than the usual machine joins all there are; one of a machine, those in use of it.
+    if accelerator.link_domain > accelerator.accelerators_per_node:
+        return described
+    return described._replace(domain=float(resolved.spec.hardware.accelerators_per_node))
