@@ -53,9 +53,11 @@ class Device(NamedTuple):
 
 
 def peak_of(accelerator: Accelerator, number_format: NumberFormat) -> float:
-    """Stated dense peak in FLOP/s; fp32's where the device lacks the format and computes it in fp32."""
+    """Stated dense peak in FLOP/s: the next wider format's where the device lacks this one, fp32's in the end."""
     peaks = accelerator.peak_tflops
-    return (peaks.get(number_format) or peaks.get("fp32") or next(iter(peaks.values()))) * 1e12
+    wider: tuple[str, ...] = {"fp4": ("fp4", "fp8", "bf16"), "fp8": ("fp8", "bf16")}.get(number_format, (number_format,))
+    found = next((name for name in wider if name in peaks), number_format)
+    return (peaks.get(found) or peaks.get("fp32") or next(iter(peaks.values()))) * 1e12
 
 
 def describe_device(resolved: Resolved) -> Device:

@@ -12,6 +12,7 @@
     flops.total                              flops.per_token * max_tokens
     memory.peak_gib                          of one device, framework and fragmentation included
     memory.allocated_gib                     what PyTorch's allocator hands out at the peak
+    memory.reserved_gib                      what it has asked of the driver, fragmentation included
     memory.capacity_gib, memory.fits, memory.tight, memory.moment
     memory.by_component.<component>          GiB, adds up to memory.peak_gib
     memory.activations_by_kind.<kind>        GiB of tensors kept for the backward pass
@@ -98,6 +99,13 @@ class Estimate(NamedTuple):
                 memory.allocated_bytes / GIB,
                 "GiB",
                 "peak - framework - fragmentation",
+                (memory.peak.as_input("peak"), Input("moment", memory.moment, COUNTED)),
+                memory.peak.source,
+            ),
+            "memory.reserved_gib": Quantity(
+                memory.reserved_bytes / GIB,
+                "GiB",
+                "peak - framework",
                 (memory.peak.as_input("peak"), Input("moment", memory.moment, COUNTED)),
                 memory.peak.source,
             ),

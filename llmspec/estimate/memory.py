@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from llmspec.catalog import efficiency
 from llmspec.estimate.activations import (
     FLOAT,
     Kept,
@@ -14,6 +15,8 @@ from llmspec.estimate.activations import (
     shared_mask_bytes,
     working_bytes_per_token,
 )
+from llmspec.estimate.configuration import layout_of
+from llmspec.estimate.constants import memory_constants
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity, constant, field
 from llmspec.estimate.device import Device
 from llmspec.network.network import Component, MatrixProduct, Network
@@ -22,18 +25,22 @@ from llmspec.resolve.resolved import Resolved
 GIB = 2**30
 MIB = 2**20
 
-# What the process holds before the first tensor: the CUDA context with its loaded kernels, or the interpreter with PyTorch's libraries.
-CONTEXT_BYTES = 500 * MIB
+# What the process holds before the first tensor on a processor: the interpreter with PyTorch's libraries.
 PROCESSOR_CONTEXT_BYTES = 400 * MIB
-# cuBLAS keeps a workspace; NCCL keeps buffers for each of its channels.
+# cuBLAS keeps a workspace.
 WORKSPACE_BYTES = 64 * MIB
-COLLECTIVE_BYTES = 512 * MIB
+# Elements of one of DeepSpeed's buckets (reduce_bucket_size, allgather_bucket_size).
+DEEPSPEED_BUCKET = 500_000_000
 # Allocators keep more than is in use; torch reserves 2 MiB to 20 MiB segments, and what comes and goes each step does not fill them.
 FRAGMENTATION_SHARE = 0.05
 # Of the peak: what such formulae miss on the published rows, and what the allocator does on a bad day.
 ERROR_LOW, ERROR_HIGH = 0.08, 0.10
 
+# Components that are made and freed in each step.
+COMING_AND_GOING = ("activations", "logits", "weight_copies", "gathered_parameters", "reduce_buffers", "workspace")
+
 ASSUMED = "assumption of llmspec"
+FITTED = "catalog: efficiency.yaml"
 TRACED = "what autograd keeps in the emitted model, traced with saved-tensor hooks on PyTorch 2.13"
 
 
@@ -41,7 +48,8 @@ class Memory(NamedTuple):
     """Memory of one device at its peak.
 
     `by_component` holds bytes and adds up to `peak_bytes`; `components` is the same as figures. `allocated_bytes` is what PyTorch's
-    allocator has handed out at the peak: the peak without the framework and fragmentation. `activations` tells the kinds of kept
+    allocator has handed out at the peak: the peak without the framework and fragmentation; `reserved_bytes` what it has asked of the
+    driver, fragmentation included. `activations` tells the kinds of kept
     tensors apart.
     """
 
@@ -49,6 +57,7 @@ class Memory(NamedTuple):
     peak_bytes: int
     moment: str
     allocated_bytes: int
+    reserved_bytes: int
     capacity: Quantity
     capacity_bytes: int
     by_component: Mapping[str, int]
@@ -66,25 +75,43 @@ class Memory(NamedTuple):
         return self.fits and self.peak.high is not None and self.peak.high * GIB > self.capacity_bytes
 
 
-class _Sizes(NamedTuple):
-    """Elements of all parameters, of those whose gradients come last, of the largest matrix; bytes of autocast's copies."""
+class _Layers(NamedTuple):
+    """What a device keeps of the layers for one token: kinds of all its layers, and what the largest holds beyond when it runs backward."""
 
-    parameters: int
-    first: int
-    largest: int
-    autocast: int
+    kept: list[Kept]
+    again: float
 
 
-def _sizes(resolved: Resolved, network: Network) -> _Sizes:
-    products = [o.in_features * o.out_features for o in network.operations if isinstance(o, MatrixProduct)]
-    autocast = sum(products) * 2 if resolved.spec.precision == "bf16" else 0
-    tables = 0 if resolved.spec.architecture.tie_embeddings else sum(weight.size for weight in network.before.weights)
-    first = tables + sum(weight.size for weight in network.layers[0].weights)
-    return _Sizes(network.num_parameters, first, max(products), autocast)
+class _Stage(NamedTuple):
+    """One stage of a pipeline, or the whole model: entries of its parameters on one device, before any sharding over replicas."""
+
+    parameters: float
+    layers: int
+    layer: float
+    table: float
+    head: float
+    first: bool
+    last: bool
+    in_flight: float
+    """Micro batches whose activations it holds at most."""
 
 
-def _kept_layers(resolved: Resolved, device: Device) -> tuple[list[Kept], float]:
-    """What all layers keep for one token, and what the largest one holds beyond that when it runs backward."""
+# Tensors along the residual stream, which tensor parallelism splits only together with the sequence.
+_STREAM = {"attention input", "feed-forward input", "layer input", "dropout masks", "residual stream", "norms", "final norm", "head input"}
+
+
+def _split(resolved: Resolved, tensor: Kept) -> float:
+    """Over how many devices a kept tensor is spread."""
+    layout = resolved.spec.parallelism
+    return layout.context * (layout.tensor if tensor.name not in _STREAM or layout.sequence_parallel else 1)
+
+
+def _on_device(resolved: Resolved, tensors: tuple[Kept, ...]) -> tuple[Kept, ...]:
+    return tuple(tensor._replace(bytes_per_token=tensor.bytes_per_token / _split(resolved, tensor)) for tensor in tensors)
+
+
+def _kept_layers(resolved: Resolved, device: Device) -> _Layers:
+    """What all layers keep for one token on one device, were they all on it."""
     spec = resolved.spec
     checkpointing = spec.parallelism.activation_checkpointing
     totals: dict[tuple[str, Component], float] = {}
@@ -93,19 +120,19 @@ def _kept_layers(resolved: Resolved, device: Device) -> tuple[list[Kept], float]
     for layer in range(spec.architecture.num_layers):
         window = resolved.layer_window(layer)
         if window not in seen:
-            whole = layer_kept(resolved, layer, processor=device.is_processor)
+            whole = _on_device(resolved, layer_kept(resolved, layer, processor=device.is_processor))
             match checkpointing:
                 case "none":
                     kept = whole
                 case "selective":
-                    kept = layer_results(resolved, layer, processor=device.is_processor)
+                    kept = _on_device(resolved, layer_results(resolved, layer, processor=device.is_processor))
                 case "full":
-                    kept = (layer_input(spec),)
+                    kept = _on_device(resolved, (layer_input(spec),))
             # A checkpointed layer is made whole again before it runs backward; of the kept results the projections are then let go.
+            let_go = 2 * spec.architecture.hidden_size * compute_bytes(spec) / spec.parallelism.context
             again = {
                 "none": 0.0,
-                "selective": sum(tensor.bytes_per_token for tensor in whole if not tensor.result)
-                - 2 * spec.architecture.hidden_size * compute_bytes(spec),
+                "selective": sum(tensor.bytes_per_token for tensor in whole if not tensor.result) - let_go,
                 "full": sum(tensor.bytes_per_token for tensor in whole),
             }
             seen[window] = kept, again[checkpointing]
@@ -114,101 +141,176 @@ def _kept_layers(resolved: Resolved, device: Device) -> tuple[list[Kept], float]
         for tensor in kept:
             key = tensor.name, tensor.component
             totals[key] = totals.get(key, 0.0) + tensor.bytes_per_token
-    return [Kept(name, component, size) for (name, component), size in totals.items()], largest
+    return _Layers([Kept(name, component, size) for (name, component), size in totals.items()], largest)
+
+
+def _stages(resolved: Resolved, network: Network) -> tuple[_Stage, ...]:
+    """The stages that can hold the most: the whole model, or the first and the last of a pipeline."""
+    layout = resolved.spec.parallelism
+    stages = layout.pipeline
+    table = sum(weight.size for weight in network.before.weights) / layout.tensor
+    after = sum(weight.size for weight in network.after.weights) / layout.tensor
+    tied = resolved.spec.architecture.tie_embeddings
+    head = next(w.size for w in network.before.weights) / layout.tensor if tied else after
+    per_layer = sum(weight.size for weight in network.layers[0].weights) / layout.tensor
+    if stages == 1:
+        return (_Stage(network.num_parameters / layout.tensor, len(network.layers), per_layer, table, head, True, True, 1),)
+    layers = -(-len(network.layers) // stages)
+    accumulation = resolved.gradient_accumulation_steps
+    match layout.pipeline_schedule:
+        case "gpipe":
+            first, last = float(accumulation), float(accumulation)
+        case "interleaved_1f1b":
+            # Those of the chunks in between wait too (Narayanan et al. 2021).
+            first = min(accumulation, stages * (1 + (stages - 1) / (stages * layout.stages_per_device)))
+            last = min(accumulation, 1 + (stages - 1) / layout.stages_per_device)
+        case _:
+            first, last = float(min(accumulation, stages)), 1.0
+    return (
+        _Stage(layers * per_layer + table, layers, per_layer, table, 0, True, False, first),
+        _Stage(layers * per_layer + after + (table if tied else 0), layers, per_layer, 0, head, False, True, last),
+    )
+
+
+def _moments(resolved: Resolved, network: Network, device: Device, stage: _Stage, layers: _Layers) -> dict[str, dict[str, float]]:
+    """Bytes by component at each moment that can be the peak of a stage."""
+    spec = resolved.spec
+    layout = spec.parallelism
+    size, vocabulary = compute_bytes(spec), spec.architecture.vocab_size
+    tokens = spec.training.micro_batch_size * spec.training.sequence_length
+    distributed = resolved.world_size > 1
+    replicas = resolved.data_parallel_size * layout.context
+    accumulates = resolved.gradient_accumulation_steps > 1
+    numerics = layout_of(resolved)
+    sharding = int(numerics.shard_stage)
+    shards = max(1, min(layout.shard_size, replicas)) if sharding else 1
+
+    # States: what a device keeps of its parameters, gradients and the optimizer.
+    parameters = numerics.parameter_bytes * stage.parameters / (shards if sharding >= 3 else 1)
+    whole_gradients = numerics.gradient_bytes * stage.parameters
+    gradients = whole_gradients / (shards if sharding >= 2 else 1)
+    mixed = numerics.parameter_bytes < FLOAT
+    over = shards if sharding >= 1 else 1
+    master = FLOAT * stage.parameters / over if mixed else 0.0
+    optimizer = numerics.state_bytes * stage.parameters / over - master
+    if layout.offload is not None:
+        optimizer, master = (0, 0) if layout.offload.optimizer != "none" else (optimizer, master)
+        parameters = 0 if layout.offload.parameters != "none" and sharding >= 3 else parameters
+
+    # Tensors that come and go with the parameters: autocast's copies, or what is gathered of shards and reduced into them.
+    products = sum(o.in_features * o.out_features for o in network.operations if isinstance(o, MatrixProduct)) / layout.tensor
+    share = stage.layers / len(network.layers)
+    gathered = sharding >= 3 and shards > 1
+    casts = spec.precision != "fp32" and numerics.parameter_bytes == FLOAT
+    copies = products * share * size if casts and not gathered else 0
+    largest = max(o.in_features * o.out_features for o in network.operations if isinstance(o, MatrixProduct)) / layout.tensor
+    weight_gradient = largest * (size if size < FLOAT else 0)
+    fetched: dict[str, float] = {}
+    reduced: dict[str, float] = {}
+    stays = layout.pipeline > 1 or not layout.reshard_after_forward
+    if gathered:
+        # The layer at work and the one fetched ahead, or all of them where they stay.
+        whole = stage.layers if stays else min(2, stage.layers)
+        fetched = {"gathered_parameters": size * (whole * stage.layer + stage.head)}
+        # The gradients of one unit in the product's format, and in fp32 where they are reduced.
+        reduced = {"reduce_buffers": (size + (FLOAT if size < FLOAT else 0)) * max(stage.layer, stage.head)}
+        weight_gradient = 0
+        if layout.pipeline > 1:
+            # Stages turn from one micro batch to the other: gradients are added up whole, in fp32, and reduced at the end of the step.
+            reduced = {"reduce_buffers": FLOAT * stage.parameters}
+    elif sharding in (1, 2):
+        # DeepSpeed reduces and gathers in buckets.
+        reduced = {"reduce_buffers": 2 * size * min(DEEPSPEED_BUCKET, stage.parameters)}
+
+    outer = _on_device(resolved, outer_kept(resolved, processor=device.is_processor))
+    in_layers = sum(tensor.bytes_per_token for tensor in layers.kept) * share
+    around = sum(tensor.bytes_per_token for tensor in outer) if stage.last else 0
+    masks = shared_mask_bytes(resolved, processor=device.is_processor) / layout.context
+    waiting = tokens * in_layers * (stage.in_flight - 1)
+    # The loss takes the log-softmax in fp32 while it still holds the logits; a processor first turns bf16 logits into fp32.
+    logits = tokens / layout.context * vocabulary / layout.tensor * (size + FLOAT + (FLOAT if device.is_processor and size < FLOAT else 0))
+    backward = layers.again + working_bytes_per_token(spec) / (layout.tensor * layout.context)
+    states: dict[str, float] = {
+        "parameters": parameters,
+        "optimizer": optimizer,
+        "master_parameters": master,
+        "workspace": 0 if device.is_processor else WORKSPACE_BYTES,
+        "communication": _groups(resolved) * memory_constants().collective_bytes if not device.is_processor else 0,
+    }
+    # Gradients stand from the first micro batch on where steps accumulate, and always where DDP keeps them in its buckets.
+    standing = gradients if accumulates or (distributed and sharding < 3) else 0
+    moments: dict[str, dict[str, float]] = {
+        "in the backward pass of the last layer": states
+        | {
+            "gradients": max(standing, FLOAT * largest if not gathered else 0),
+            "activations": waiting + tokens * (in_layers + backward) + masks,
+            "weight_copies": copies + weight_gradient,
+        }
+        | fetched
+        | reduced,
+        "in the backward pass of the first layer": states
+        | {
+            "gradients": max(standing, gradients - FLOAT * (stage.table + stage.layer) / (shards if sharding >= 2 else 1)),
+            "activations": waiting + tokens * (in_layers / max(1, stage.layers) + backward) + masks,
+            "weight_copies": weight_gradient,
+        }
+        | ({"gathered_parameters": size * (stage.layers if stays else min(2, stage.layers)) * stage.layer} if gathered else {})
+        | reduced,
+        "at the optimizer step": states | {"gradients": gradients} | (reduced if sharding in (1, 2) else {}),
+    }
+    if stage.last:
+        at_loss = states | {
+            "gradients": standing,
+            "activations": waiting + tokens * (in_layers + around) + masks,
+            "logits": logits,
+            "weight_copies": copies,
+        }
+        if gathered:
+            at_loss["gathered_parameters"] = size * (stage.head + (stage.layers * stage.layer if stays else 0))
+        moments = {"at the loss, before the backward pass": at_loss} | moments
+    if gathered and not resolved.spec.architecture.tie_embeddings and stage.first:
+        # The table is whole, in fp32, while it is looked up; nothing is kept yet.
+        moments["at the embedding"] = states | {"gradients": standing, "gathered_parameters": FLOAT * stage.table + size * stage.layer}
+    return moments
+
+
+def _groups(resolved: Resolved) -> int:
+    """Kinds of groups in which a device exchanges with others."""
+    layout = resolved.spec.parallelism
+    return sum((resolved.data_parallel_size > 1, layout.tensor > 1, layout.pipeline > 1, layout.context > 1, layout.expert > 1))
 
 
 def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Memory:
     """The peak of one device's memory over a training step."""
-    spec = resolved.spec
-    tokens = spec.training.micro_batch_size * spec.training.sequence_length
-    size, vocabulary = compute_bytes(spec), spec.architecture.vocab_size
-    sizes = _sizes(resolved, network)
-    distributed = resolved.world_size > 1
-    accumulates = resolved.gradient_accumulation_steps > 1
-
-    layers, again = _kept_layers(resolved, device)
-    outer = outer_kept(resolved, processor=device.is_processor)
-    per_token = sum(tensor.bytes_per_token for tensor in (*layers, *outer))
-    masks = shared_mask_bytes(resolved, processor=device.is_processor)
-    activations = round(tokens * per_token) + masks
-    # The loss takes the log-softmax in fp32 while it still holds the logits; a processor first turns bf16 logits into fp32.
-    logits = tokens * vocabulary * (size + FLOAT + (FLOAT if device.is_processor and size < FLOAT else 0))
-    # The gradient of a weight is made in the product's format and then added to the fp32 one.
-    weight_gradient = sizes.largest * (size if size < FLOAT else 0)
-    in_layers = sum(tensor.bytes_per_token for tensor in layers)
-    backward = again + working_bytes_per_token(spec)
-    gradients = FLOAT * sizes.parameters
-
-    states = {
-        "parameters": FLOAT * sizes.parameters,
-        "optimizer": 2 * FLOAT * sizes.parameters,
-        "workspace": 0 if device.is_processor else WORKSPACE_BYTES,
-        "communication": COLLECTIVE_BYTES if distributed and not device.is_processor else 0,
-    }
-    # Gradients stand from the first micro batch on where steps accumulate, and always where DDP keeps them in its buckets.
-    standing = gradients if accumulates or distributed else 0
-    moments = {
-        "at the loss, before the backward pass": states
-        | {"gradients": standing, "activations": activations, "logits": logits, "weight_copies": sizes.autocast},
-        "in the backward pass of the last layer": states
-        | {
-            "gradients": max(standing, FLOAT * sizes.largest),
-            "activations": round(tokens * (in_layers + backward)) + masks,
-            "weight_copies": sizes.autocast + weight_gradient,
-        },
-        "in the backward pass of the first layer": states
-        | {
-            "gradients": max(standing, FLOAT * (sizes.parameters - sizes.first)),
-            "activations": round(tokens * (in_layers / spec.architecture.num_layers + backward)) + masks,
-            "weight_copies": weight_gradient,
-        },
-        "at the optimizer step": states | {"gradients": gradients},
-    }
-    moment = max(moments, key=lambda name: sum(moments[name].values()))
-    peak = moments[moment]
-    allocated = sum(peak.values())
-    coming_and_going = allocated - states["parameters"] - states["optimizer"] - standing
-    context = PROCESSOR_CONTEXT_BYTES if device.is_processor else CONTEXT_BYTES
-    by_component = {name: value for name, value in peak.items() if value}
-    by_component |= {"framework": context, "fragmentation": round(FRAGMENTATION_SHARE * coming_and_going)}
+    layers = _kept_layers(resolved, device)
+    stages = _stages(resolved, network)
+    found = [
+        (sum(parts.values()), moment, parts, stage)
+        for stage in stages
+        for moment, parts in _moments(resolved, network, device, stage, layers).items()
+    ]
+    _, moment, peak, stage = max(found, key=lambda entry: entry[0])
+    if len(stages) > 1:
+        moment += ", on the first stage" if stage.first else ", on the last stage"
+    by_component = {name: round(value) for name, value in peak.items() if value > 0}
+    allocated = sum(by_component.values())
+    coming_and_going = sum(by_component.get(name, 0) for name in COMING_AND_GOING)
+    if resolved.world_size == 1 and resolved.gradient_accumulation_steps == 1:
+        coming_and_going += by_component.get("gradients", 0)
+    constants = memory_constants()
+    context = PROCESSOR_CONTEXT_BYTES if device.is_processor else round(constants.context_bytes)
+    share = FRAGMENTATION_SHARE if device.is_processor else constants.fragmentation
+    by_component |= {"framework": context, "fragmentation": round(share * coming_and_going)}
     total = sum(by_component.values())
+    low, high = (1 - ERROR_LOW, 1 + ERROR_HIGH) if device.is_processor else efficiency().memory_bounds["peak"]
 
-    parameters = Input("parameters", f"{sizes.parameters:,}", COUNTED)
+    outer = _on_device(resolved, outer_kept(resolved, processor=device.is_processor))
+    share_of_layers = stage.layers / len(network.layers)
+    tensors = tuple(tensor._replace(bytes_per_token=tensor.bytes_per_token * share_of_layers) for tensor in layers.kept)
+    tensors += outer if stage.last else ()
     batch = (field(resolved, "training.micro_batch_size"), field(resolved, "training.sequence_length"))
-    precision = field(resolved, "precision")
-    bytes_kept = Input("kept_per_token", f"{per_token:,.0f} bytes", TRACED)
-    checkpointing = field(resolved, "parallelism.activation_checkpointing")
-    how: dict[str, tuple[str, tuple[Input, ...], str]] = {
-        "parameters": ("4 bytes * parameters: fp32", (parameters,), "exact"),
-        "gradients": ("4 bytes * parameters: fp32, those that stand at the peak", (parameters,), "exact"),
-        "optimizer": ("8 bytes * parameters: AdamW's two moments in fp32; the fused step makes no copies", (parameters,), "exact"),
-        "activations": (
-            "micro_batch_size * sequence_length * kept_per_token + masks, and in the backward pass one layer's working set",
-            (*batch, bytes_kept, checkpointing, precision, constant("masks", masks, TRACED, "bytes")),
-            TRACED,
-        ),
-        "logits": (
-            "micro_batch_size * sequence_length * vocab_size * bytes of the logits and of their fp32 log-softmax",
-            (*batch, field(resolved, "architecture.vocab_size"), precision),
-            TRACED,
-        ),
-        "weight_copies": ("2 bytes * entries of all matrices: autocast's bf16 copies", (parameters, precision), TRACED),
-        "workspace": ("cuBLAS workspace", (constant("workspace", WORKSPACE_BYTES // MIB, ASSUMED, "MiB"),), ASSUMED),
-        "communication": (
-            "NCCL buffers; gradients stand in DDP's buckets themselves",
-            (constant("buffers", COLLECTIVE_BYTES // MIB, ASSUMED, "MiB"),),
-            ASSUMED,
-        ),
-        "framework": ("what the process holds before the first tensor", (constant("context", context // MIB, ASSUMED, "MiB"),), ASSUMED),
-        "fragmentation": (
-            "share * what comes and goes in a step",
-            (
-                constant("share", FRAGMENTATION_SHARE, ASSUMED),
-                constant("what comes and goes", coming_and_going / GIB, "estimated here", "GiB"),
-            ),
-            ASSUMED,
-        ),
-    }
+    per_token = sum(tensor.bytes_per_token for tensor in tensors)
+    how = _formulas(resolved, device, stage, per_token, batch, context, share, coming_and_going)
     components = {name: Quantity(value / GIB, "GiB", how[name][0], how[name][1], how[name][2]) for name, value in by_component.items()}
     return Memory(
         peak=Quantity(
@@ -217,12 +319,13 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
             " + ".join(by_component) + f", {moment}",
             tuple(quantity.as_input(name) for name, quantity in components.items()),
             "sum over the components at the moment when it is largest",
-            low=total * (1 - ERROR_LOW) / GIB,
-            high=total * (1 + ERROR_HIGH) / GIB,
+            low=total * low / GIB,
+            high=total * high / GIB,
         ),
         peak_bytes=total,
         moment=moment,
         allocated_bytes=allocated,
+        reserved_bytes=allocated + by_component["fragmentation"],
         capacity=Quantity(
             device.memory_bytes / GIB,
             "GiB",
@@ -233,8 +336,90 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
         capacity_bytes=device.memory_bytes,
         by_component=by_component,
         components=components,
-        activations=_by_kind(tokens, (*layers, *outer), batch),
+        activations=_by_kind(resolved.spec.training.micro_batch_size * resolved.spec.training.sequence_length, tensors, batch),
     )
+
+
+def _formulas(
+    resolved: Resolved,
+    device: Device,
+    stage: _Stage,
+    per_token: float,
+    batch: tuple[Input, ...],
+    context: int,
+    share: float,
+    coming_and_going: int,
+) -> dict[str, tuple[str, tuple[Input, ...], str]]:
+    """How each component comes about."""
+    layout = resolved.spec.parallelism
+    numerics = layout_of(resolved)
+    parameters = Input("parameters", f"{stage.parameters:,.0f}", COUNTED)
+    precision = field(resolved, "precision")
+    bytes_kept = Input("kept_per_token", f"{per_token:,.0f} bytes", TRACED)
+    checkpointing = field(resolved, "parallelism.activation_checkpointing")
+    degrees = tuple(field(resolved, f"parallelism.{name}") for name in ("tensor", "pipeline", "context") if getattr(layout, name) > 1)
+    sharded = (field(resolved, "parallelism.data"), field(resolved, "parallelism.shard_size")) if layout.shard_size > 1 else ()
+    masks = shared_mask_bytes(resolved, processor=device.is_processor)
+    stands = "those that stand at the peak"
+    over = " / shards" if sharded else ""
+    return {
+        "parameters": (f"{numerics.parameter_bytes:g} bytes * parameters{over}", (parameters, *degrees, *sharded), "exact"),
+        "gradients": (f"{numerics.gradient_bytes:g} bytes * parameters{over}, {stands}", (parameters, *degrees, *sharded), "exact"),
+        "optimizer": (f"8 bytes * parameters{over}: AdamW's two moments in fp32", (parameters, *degrees, *sharded), "exact"),
+        "master_parameters": (f"4 bytes * parameters{over}: DeepSpeed's fp32 copies", (parameters, *degrees, *sharded), "exact"),
+        "activations": (
+            "micro_batch_size * sequence_length * (kept_per_token * micro_batches_in_flight + one layer's working set in the backward "
+            "pass) + masks",
+            (
+                *batch,
+                bytes_kept,
+                constant("micro_batches_in_flight", stage.in_flight, "pipeline schedule"),
+                checkpointing,
+                precision,
+                *degrees,
+                constant("masks", masks, TRACED, "bytes"),
+            ),
+            TRACED,
+        ),
+        "logits": (
+            "micro_batch_size * sequence_length * vocab_size * bytes of the logits and of their fp32 log-softmax",
+            (*batch, field(resolved, "architecture.vocab_size"), precision, *degrees),
+            TRACED,
+        ),
+        "weight_copies": ("2 bytes * entries of all matrices: autocast's copies", (parameters, precision), TRACED),
+        "gathered_parameters": (
+            "parameters of the layer at work, of the one fetched ahead and of the head, whole; in a pipeline of all layers",
+            (constant("a layer", stage.layer, COUNTED), constant("head", stage.head, COUNTED), precision, *sharded),
+            ASSUMED,
+        ),
+        "reduce_buffers": (
+            "gradients of the largest unit in the product's format and in fp32; in a pipeline all of them; two buckets with DeepSpeed",
+            (constant("a layer", stage.layer, COUNTED), constant("head", stage.head, COUNTED), precision),
+            ASSUMED,
+        ),
+        "workspace": ("cuBLAS workspace", (constant("workspace", WORKSPACE_BYTES // MIB, ASSUMED, "MiB"),), ASSUMED),
+        "communication": (
+            "buffers of the collective library * kinds of groups that a device is in",
+            (
+                constant("buffers", memory_constants().collective_bytes / MIB, FITTED, "MiB"),
+                constant("groups", _groups(resolved), "layout"),
+            ),
+            FITTED,
+        ),
+        "framework": (
+            "what the process holds before the first tensor",
+            (constant("context", context / MIB, ASSUMED if device.is_processor else FITTED, "MiB"),),
+            ASSUMED if device.is_processor else FITTED,
+        ),
+        "fragmentation": (
+            "share * what comes and goes in a step",
+            (
+                constant("share", share, ASSUMED if device.is_processor else FITTED),
+                constant("what comes and goes", coming_and_going / GIB, "estimated here", "GiB"),
+            ),
+            ASSUMED if device.is_processor else FITTED,
+        ),
+    }
 
 
 def _by_kind(tokens: int, kept: tuple[Kept, ...], batch: tuple[Input, ...]) -> Quantities:

@@ -209,7 +209,15 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
     elementwise = speed.memory((stream + split) * size * passes) * (xp.where(again, 2.0, 1.0) + 2.0)
 
     # Quantisation: what each product reads is read in 16 bit and written again.
-    inputs = tokens / tensor * (shape.hidden * 2 * tensor + queries + shape.matrices * (shape.ffn if not experts else shape.shared_ffn))
+    inputs = (
+        tokens
+        / tensor
+        * (
+            shape.hidden * 2 * xp.where(layout.sequence_parallel > 0, 1.0, tensor)
+            + queries
+            + shape.matrices * (shape.ffn if not experts else shape.shared_ffn)
+        )
+    )
     if experts:
         inputs = inputs + tokens / tensor * shape.active_experts * (shape.hidden + shape.matrices * shape.expert_ffn)
     quantise = layout.quantised * speed.memory(constants.quantise_passes * inputs * 3.0) * (forwards + 1.0)
@@ -302,20 +310,24 @@ def step_parts(xp: Arithmetic, configuration: Configuration, constants: Constant
     once_hidden = xp.where(layout.overlapped > 0, constants.overlap * backward, 0.0)
     once_exposed = xp.maximum(once - once_hidden, once * xp.where(layout.overlapped > 0, constants.contention, 1.0))
 
-    # Sharded parameters are gathered for each forward and backward pass, and gradients scattered after each.
+    # Sharded parameters are gathered for each forward and backward pass, and gradients scattered after each. In a pipeline, whose stages
+    # turn from one to the other all the time, they stay whole for the step and gradients are scattered at its end.
     shard_ring = (shards - 1) / shards
-    passes = 1.0 + layout.reshard
+    piped = pipeline > 1
+    passes = xp.where(piped, 1.0, 1.0 + layout.reshard)
+    times = xp.where(piped, 1.0, layout.micro_batches)
     # A layer at a time, each of which pays the delay of the ring.
     delays = (shape.layers / pipeline + 1.0) * speed.delay(shards, tensor)
-    gather_all = speed.message(shard_ring * held * 2.0, shards, tensor) + delays
-    scatter_all = speed.message(trained * shard_ring * held * layout.reduce_bytes, shards, tensor) + delays
+    held_whole = shard_ring * held + expert_ring * held_experts
+    gather_all = speed.message(held_whole * layout.activation_bytes, shards, tensor) + delays
+    scatter_all = speed.message(trained * held_whole * layout.reduce_bytes, shards, tensor) + delays
     groups = replicas / shards
     between = 2.0 * speed.message(trained * (groups - 1) / groups * held * layout.reduce_bytes / shards, groups, tensor * shards)
     each = passes * gather_all + scatter_all
-    each_exposed = xp.maximum(each - constants.overlap * slowest_stage, constants.contention * each) + each / (passes + 1.0) / xp.maximum(
-        1.0, shape.layers
-    )
-    data_seconds = xp.where(sharded, each_exposed * layout.micro_batches + between * constants.contention, once_exposed)
+    # The first gather and the last scatter, of one layer each, have nothing to hide behind.
+    ends = each / (passes + 1.0) / xp.maximum(1.0, shape.layers)
+    each_exposed = xp.maximum(each - constants.overlap * slowest_stage, constants.contention * each) + ends
+    data_seconds = xp.where(sharded, each_exposed * times + between * constants.contention, once_exposed)
     data_seconds = xp.where(layout.devices > 1, data_seconds, 0.0)
 
     # Pipeline: what is passed on between stages, and what waits while it fills and drains.

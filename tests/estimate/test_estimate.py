@@ -20,7 +20,7 @@ KEYS = {
     "parameters": {"total", "active", "non_embedding", "by_component"},
     "flops": {"per_token", "forward_per_token", "causal_per_token", "hardware_per_token", "by_component", "total"},
     "memory": {
-        "peak_gib", "allocated_gib", "capacity_gib", "fits", "tight", "moment", "by_component", "activations_by_kind",
+        "peak_gib", "allocated_gib", "reserved_gib", "capacity_gib", "fits", "tight", "moment", "by_component", "activations_by_kind",
     },
     "time": {"step_seconds", "step_by_component", "training_hours", "goodput", "total_hours", "device_hours", "stops_early"},
     "throughput": {"tokens_per_second", "tokens_per_second_per_device", "mfu"},
