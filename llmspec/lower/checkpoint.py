@@ -32,12 +32,20 @@ def lower_checkpoint(resolved: Resolved) -> CheckpointPlan:
     ]
     if checkpoint.keep_every is not None:
         fields.append(ConfigField("keep_every", "int", checkpoint.keep_every, "those of each multiple of so many steps stay for ever"))
+    deepspeed = resolved.spec.parallelism.engine == "deepspeed"
+    tests = "components/deepspeed/test_checkpoint.py.jinja" if deepspeed else "project/tests/test_checkpoint.py.jinja"
     return CheckpointPlan(
-        checkpoints_component=f"components/checkpoint/{'many_processes' if resolved.world_size > 1 else 'one_process'}.py.jinja",
+        checkpoints_component=_component(resolved),
         asynchronous=bool(checkpoint.asynchronous),
         keeps_some=checkpoint.keep_every is not None,
         extra=True,
         extra_tensors=resolved.spec.training.ema is not None,
         config_classes=(ConfigClass("CheckpointConfig", "When the run is saved.", tuple(fields)),),
-        files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in ("checkpoint.py", "tests/test_checkpoint.py")),
+        files=(EmittedFile("checkpoint.py", "project/checkpoint.py.jinja"), EmittedFile("tests/test_checkpoint.py", tests)),
     )
+
+
+def _component(resolved: Resolved) -> str:
+    if resolved.spec.parallelism.engine == "deepspeed":
+        return "components/deepspeed/checkpoints.py.jinja"
+    return f"components/checkpoint/{'many_processes' if resolved.world_size > 1 else 'one_process'}.py.jinja"

@@ -38,11 +38,12 @@ class LayoutPlan:
 def lower_layout(resolved: Resolved) -> LayoutPlan:
     """Decide how the model is laid over the devices."""
     spec = resolved.spec
-    distributed = resolved.world_size > 1
+    deepspeed = spec.parallelism.engine == "deepspeed"
+    distributed = deepspeed or resolved.world_size > 1
     data = spec.parallelism.data if distributed else "none"
     sharded = data in ("fsdp", "hsdp")
     checkpointing = spec.parallelism.activation_checkpointing
-    parallelizes = distributed or spec.training.compile or checkpointing != "none"
+    parallelizes = not deepspeed and (distributed or spec.training.compile or checkpointing != "none")
     suffix = "_distributed" if distributed else ""
     paths = ("parallelize.py", "tests/test_parallelize.py") if parallelizes else ()
     return LayoutPlan(

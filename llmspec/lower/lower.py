@@ -8,6 +8,7 @@ from llmspec.estimate import Estimate
 from llmspec.estimate.device import describe_device
 from llmspec.lower.checkpoint import lower_checkpoint
 from llmspec.lower.data import lower_data
+from llmspec.lower.deepspeed import lower_deepspeed
 from llmspec.lower.guard import lower_guard
 from llmspec.lower.launch import lower_launch
 from llmspec.lower.layout import lower_layout
@@ -45,7 +46,9 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
     guard = lower_guard(resolved)
     reporting = lower_reporting(resolved, int(estimate.flops.per_token.value), describe_device(resolved).peak)
     launch = lower_launch(resolved)
-    sections = (model, data, training, optimizer, schedule, layout, checkpoint, guard, reporting, launch)
+    deepspeed = lower_deepspeed(resolved, network)
+    engine = (deepspeed,) if deepspeed is not None else ()
+    sections = (model, data, training, optimizer, schedule, layout, checkpoint, guard, reporting, launch, *engine)
     files = (
         EmittedFile("README.md", "project/README.md.jinja"),
         EmittedFile("pyproject.toml", "project/pyproject.toml.jinja"),
@@ -69,10 +72,11 @@ def lower(resolved: Resolved, network: Network, estimate: Estimate, spec_text: s
         guard=guard,
         reporting=reporting,
         launch=launch,
+        deepspeed=deepspeed,
         readme=lower_readme(resolved, estimate, files),
         package=PackagePlan(
             name=re.sub(r"[._-]+$", "", spec.name),
-            dependencies=_newest(section.dependencies for section in (data, training, optimizer, reporting)),
+            dependencies=_newest(section.dependencies for section in (data, training, optimizer, reporting, *engine)),
         ),
         config_classes=tuple(group for section in sections for group in section.config_classes),
         files=files,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from llmspec.lower.checkpoint import CheckpointPlan
 from llmspec.lower.data import DataPlan
+from llmspec.lower.deepspeed import DeepspeedPlan
 from llmspec.lower.guard import GuardPlan
 from llmspec.lower.launch import LaunchPlan
 from llmspec.lower.layout import LayoutPlan
@@ -41,6 +42,7 @@ class Plan:
     guard: GuardPlan
     reporting: ReportingPlan
     launch: LaunchPlan
+    deepspeed: DeepspeedPlan | None
     readme: ReadmePlan
     package: PackagePlan
     config_classes: tuple[ConfigClass, ...]

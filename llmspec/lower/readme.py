@@ -22,6 +22,8 @@ _PURPOSES = {
     "optim.py": "parameter groups, optimizer, schedule",
     "parallelize.py": "checkpointing, compilation and data parallelism, applied to the model from outside",
     "ema.py": "a running mean of the weights, which is what evaluation and generation use",
+    "engine.py": "hands the model to DeepSpeed",
+    "ds_config.json": "DeepSpeed's settings",
     "checkpoint.py": "saves and restores all state, atomically",
     "guard.py": "skips steps that would ruin the weights",
     "metrics.py": "speed, memory and the log of the run",

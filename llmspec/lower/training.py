@@ -43,8 +43,9 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
         "objectives.py",
         "train.py",
         "tests/tiny.py",
-        "tests/test_training.py",
     )
+    deepspeed = spec.parallelism.engine == "deepspeed"
+    tests = "components/deepspeed/test_training.py.jinja" if deepspeed else "project/tests/test_training.py.jinja"
     return TrainingPlan(
         objective_component=f"components/objective/cross_entropy{'_z_loss' if z_loss else ''}.py.jinja",
         z_loss=z_loss,
@@ -61,7 +62,10 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
             ConfigClass("TrainingConfig", "Batch, length and numerics of the run.", tuple(_training_fields(spec))),
             *((ConfigClass("EmaConfig", "The running mean of the weights.", _ema_fields(ema)),) if ema is not None else ()),
         ),
-        files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in paths),
+        files=(
+            *(EmittedFile(path, f"project/{path}.jinja") for path in paths),
+            EmittedFile("tests/test_training.py", tests),
+        ),
     )
 
 
@@ -88,7 +92,7 @@ def _training_fields(spec: Spec) -> list[ConfigField]:
         ConfigField("micro_batch_size", "int", training.micro_batch_size, "sequences in one forward pass on one device"),
         ConfigField("max_steps", "int", training.max_steps, "optimizer steps"),
     ]
-    if training.max_grad_norm != "none":
+    if training.max_grad_norm != "none" and spec.parallelism.engine != "deepspeed":  # which has it in ds_config.json
         fields.append(ConfigField("max_grad_norm", "float", training.max_grad_norm, "gradients of a larger norm are scaled down to it"))
     if training.max_duration is not None:
         fields.append(ConfigField("max_seconds", "float", training.max_duration, "save and stop after so long"))

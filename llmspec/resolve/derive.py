@@ -151,8 +151,10 @@ def compile_model(spec: Spec, accelerator: Accelerator | None) -> Derived:
     return Derived(not on_cpu, "short runs on a CPU lose by it" if on_cpu else f"true on {spec.hardware.accelerator}")
 
 
-def asynchronous(accelerator: Accelerator | None) -> Derived:
-    """True on accelerators, false on a CPU."""
+def asynchronous(spec: Spec, accelerator: Accelerator | None) -> Derived:
+    """True on accelerators, false on a CPU and with DeepSpeed."""
+    if spec.parallelism.engine == "deepspeed":
+        return Derived(False, "DeepSpeed writes while training waits")
     on_cpu = accelerator is not None and accelerator.is_cpu
     return Derived(not on_cpu, "a CPU would train slower meanwhile" if on_cpu else "an accelerator trains on meanwhile")
 

@@ -59,7 +59,7 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
         ("schedule.fall_steps", derive.fall_steps),
         ("precision", lambda spec: derive.precision(spec, accelerator)),
         ("checkpoint.every", derive.every),
-        ("checkpoint.asynchronous", lambda spec: derive.asynchronous(accelerator)),
+        ("checkpoint.asynchronous", lambda spec: derive.asynchronous(spec, accelerator)),
         ("evaluation.every", derive.every),
         *((path, lambda _, found=found: found) for path, found in launchers.items()),
         ("launch.torchrun.max_restarts", derive.max_restarts),

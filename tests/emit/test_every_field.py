@@ -19,8 +19,6 @@ SINGLE_VALUE = {
     "objectives",
     "objectives.kind",
     # Read by the estimate and built step by step.
-    "parallelism.engine",
-    "parallelism.zero_stage",
     "parallelism.offload",
     "parallelism.offload.optimizer",
     "parallelism.offload.parameters",
@@ -269,6 +267,8 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("parallelism.collective_timeout", FOUR, {"parallelism.collective_timeout": "5m"}),
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "selective"}}),
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "full"}}),
+    ("parallelism.engine", {}, {"parallelism.engine": "deepspeed"}),
+    *[("parallelism.zero_stage", {"parallelism.engine": "deepspeed"}, {"parallelism.zero_stage": stage}) for stage in (0, 2, 3)],
     ("hardware.accelerator", {}, {"hardware.accelerator": "h100-sxm"}),
     ("hardware.nodes", {}, {"hardware.nodes": 2}),
     ("hardware.accelerators_per_node", {}, {"hardware.accelerators_per_node": 2}),

@@ -1,11 +1,26 @@
 """The rules, one module a theme. Importing this package registers all of them."""
 
-from llmspec.check.rules import architecture, batch, data, degrees, hardware, launch, laws, logging, memory, schedule, tokenizer, unbuilt
+from llmspec.check.rules import (
+    architecture,
+    batch,
+    data,
+    deepspeed,
+    degrees,
+    hardware,
+    launch,
+    laws,
+    logging,
+    memory,
+    schedule,
+    tokenizer,
+    unbuilt,
+)
 
 __all__ = [
     "architecture",
     "batch",
     "data",
+    "deepspeed",
     "degrees",
     "hardware",
     "launch",

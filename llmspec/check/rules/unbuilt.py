@@ -6,8 +6,6 @@ from llmspec.check.registry import Finding, build_rule
 from llmspec.resolve import Resolved
 
 _LAYOUTS = {
-    "engine": ("torch",),
-    "data": ("ddp", "fsdp", "hsdp"),
     "tensor": (1,),
     "pipeline": (1,),
     "context": (1,),
@@ -15,8 +13,6 @@ _LAYOUTS = {
     "offload": (None,),
 }
 _PHRASES = {
-    "engine": "the DeepSpeed engine",
-    "data": "sharding over replicas",
     "tensor": "tensor parallelism",
     "pipeline": "pipeline parallelism",
     "context": "context parallelism",

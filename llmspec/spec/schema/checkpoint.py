@@ -20,6 +20,6 @@ class Checkpoint(Section):
     keep_every: Count | None = None
     """Checkpoints of each multiple of so many steps stay for ever. Default: null, none does."""
 
-    asynchronous: bool = derived("true on accelerators, false on a CPU")
+    asynchronous: bool = derived("true on accelerators, false on a CPU and with the DeepSpeed engine")
     """Whether training goes on while a checkpoint is written from a copy in host memory. Default: true, but false on a CPU, where
-    writing takes the time of the processor that trains."""
+    writing takes the time of the processor that trains, and with the DeepSpeed engine, which waits."""

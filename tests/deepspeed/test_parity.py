@@ -1,0 +1,52 @@
+"""Every ZeRO stage on several processes does what the torch engine does on one."""
+
+import json
+
+import pytest
+
+from tests.deepspeed.conftest import EVERYTHING, Make, deepspeed, train_all
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_all_stages_equal_one_process(make: Make, processes: int) -> None:
+    single = make("single", EVERYTHING)
+    single.train()
+    projects = [make(f"zero-{stage}", EVERYTHING | deepspeed(stage)) for stage in range(4)]
+    train_all(projects, processes=processes)
+    assert max(line["grad_norm"] for line in single.metrics()) > 0.5  # so that it is clipped
+    for project in projects:
+        assert project.losses() == pytest.approx(single.losses(), abs=5e-6), project.path
+        norms = [[line["grad_norm"] for line in run.metrics()] for run in (project, single)]
+        assert norms[0] == pytest.approx(norms[1], abs=5e-6)
+        scores = [run.metrics()[-1]["validation_loss"] for run in (project, single)]
+        assert scores[0] == pytest.approx(scores[1], abs=5e-6)
+
+
+@pytest.mark.slow
+def test_bf16_stays_close_to_bf16_on_one_process(make: Make) -> None:
+    half = EVERYTHING | {
+        "precision": "bf16",
+        "hardware.accelerator": "h100-sxm",
+        "training.compile": False,
+        "parallelism.activation_checkpointing": "selective",
+        "training.micro_batch_size": 2,
+    }
+    single = make("single", half)
+    single.train()
+    projects = [make(f"zero-{stage}", half | deepspeed(stage)) for stage in (1, 2, 3)]
+    train_all(projects, processes=2)
+    for project in projects:
+        assert project.losses() == pytest.approx(single.losses(), abs=2e-3), project.path
+
+
+def test_a_project_has_one_engine(make: Make) -> None:
+    project = make("one", deepspeed(2) | {"parallelism.activation_checkpointing": "full"})
+    text = {path.name: path.read_text() for path in project.path.rglob("*.py")}
+    assert "parallelize.py" not in text
+    for name, lines in text.items():
+        assert "DistributedDataParallel" not in lines and "fully_shard" not in lines, name
+    settings = json.loads((project.path / "ds_config.json").read_text())
+    assert settings["gradient_clipping"] == 1.0
+    assert settings["zero_optimization"]["stage"] == 2
+    other = make("torch", {"hardware.accelerators_per_node": 2})
+    assert not [path for path in other.path.rglob("*") if path.is_file() and "deepspeed" in path.read_text().lower()]
