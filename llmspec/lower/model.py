@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from llmspec.catalog.accelerators import find_accelerator
 from llmspec.lower.pieces import ConfigClass, ConfigField, EmittedFile
+from llmspec.lower.training import AUTOCAST
 from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema import Spec
@@ -101,7 +102,7 @@ class ModelPlan:
     test_num_heads: int
     test_num_kv_heads: int
     test_windows: tuple[int | None, ...]
-    bf16: bool
+    autocast: str | None
     add_bos: bool
     add_eos: bool
     hugging_face_class: str | None
@@ -177,7 +178,7 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
         test_num_heads=4,
         test_num_kv_heads={"mha": 4, "gqa": 2, "mqa": 1}[attention.kind],
         test_windows=_small_windows(attention),
-        bf16=spec.precision == "bf16",
+        autocast=AUTOCAST[spec.precision],
         add_bos=spec.tokenizer.add_bos,
         add_eos=spec.tokenizer.add_eos,
         hugging_face_class=network.hugging_face_class,

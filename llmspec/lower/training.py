@@ -8,6 +8,9 @@ from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema import Spec
 from llmspec.spec.schema.training import Ema
 
+# What torch.autocast is told by precision; fp8 is for matrix products of layers alone, all else is bf16 there.
+AUTOCAST = {"fp32": None, "fp16": "float16", "bf16": "bfloat16", "fp8": "bfloat16", "fp4": "bfloat16"}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
@@ -15,14 +18,16 @@ class TrainingPlan:
 
     `objective_component` is the path of a template to include. `clips` says that gradients are clipped, `max_duration` that the clock
     ends the run, `batch_size_warmup` that the first steps have smaller batches, `ema` that
-    a running mean of the weights is kept.
+    a running mean of the weights is kept. `autocast` is torch's name of the number format of matrix products (None: fp32), `scales` says
+    that losses are scaled up so that fp16 holds their gradients.
     """
 
     objective_component: str
     z_loss: bool
     clips: bool
     precision: str
-    bf16: bool
+    autocast: str | None
+    scales: bool
     dropout: bool
     document_mask: bool
     max_duration: bool
@@ -51,7 +56,8 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
         z_loss=z_loss,
         clips=spec.training.max_grad_norm != "none",
         precision=spec.precision,
-        bf16=spec.precision == "bf16",
+        autocast=AUTOCAST[spec.precision],
+        scales=spec.precision == "fp16",
         dropout=spec.architecture.dropout > 0 or spec.architecture.attention.dropout > 0,
         document_mask=spec.data.packing.document_mask,
         ema=spec.training.ema is not None,
