@@ -43,7 +43,8 @@ def lower_layout(resolved: Resolved) -> LayoutPlan:
     data = spec.parallelism.data if distributed else "none"
     sharded = data in ("fsdp", "hsdp")
     checkpointing = spec.parallelism.activation_checkpointing
-    parallelizes = not deepspeed and (distributed or spec.training.compile or checkpointing != "none")
+    alone = spec.training.compile or checkpointing != "none" or spec.precision == "fp8"
+    parallelizes = not deepspeed and (distributed or alone)
     suffix = "_distributed" if distributed else ""
     paths = ("parallelize.py", "tests/test_parallelize.py") if parallelizes else ()
     return LayoutPlan(

@@ -19,7 +19,7 @@ class TrainingPlan:
     `objective_component` is the path of a template to include. `clips` says that gradients are clipped, `max_duration` that the clock
     ends the run, `batch_size_warmup` that the first steps have smaller batches, `ema` that
     a running mean of the weights is kept. `autocast` is torch's name of the number format of matrix products (None: fp32), `scales` says
-    that losses are scaled up so that fp16 holds their gradients.
+    that losses are scaled up so that fp16 holds their gradients, `fp8` that layers multiply in it.
     """
 
     objective_component: str
@@ -28,6 +28,7 @@ class TrainingPlan:
     precision: str
     autocast: str | None
     scales: bool
+    fp8: bool
     dropout: bool
     document_mask: bool
     max_duration: bool
@@ -58,12 +59,13 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
         precision=spec.precision,
         autocast=AUTOCAST[spec.precision],
         scales=spec.precision == "fp16",
+        fp8=spec.precision == "fp8",
         dropout=spec.architecture.dropout > 0 or spec.architecture.attention.dropout > 0,
         document_mask=spec.data.packing.document_mask,
         ema=spec.training.ema is not None,
         batch_size_warmup=bool(spec.training.batch_size_warmup),
         max_duration=spec.training.max_duration is not None,
-        dependencies=("torch>=2.9", "safetensors>=0.5", "rich>=13"),
+        dependencies=("torch>=2.9", "safetensors>=0.5", "rich>=13", *(("torchao>=0.13",) if spec.precision == "fp8" else ())),
         config_classes=(
             ConfigClass("TrainingConfig", "Batch, length and numerics of the run.", tuple(_training_fields(spec))),
             *((ConfigClass("EmaConfig", "The running mean of the weights.", _ema_fields(ema)),) if ema is not None else ()),
@@ -100,6 +102,8 @@ def _training_fields(spec: Spec) -> list[ConfigField]:
     ]
     if training.max_grad_norm != "none" and spec.parallelism.engine != "deepspeed":  # which has it in ds_config.json
         fields.append(ConfigField("max_grad_norm", "float", training.max_grad_norm, "gradients of a larger norm are scaled down to it"))
+    if spec.precision == "fp8":
+        fields.append(ConfigField("fp8_recipe", "str", training.fp8_recipe, "one scale for each tensor, or for each of its rows"))
     if training.max_duration is not None:
         fields.append(ConfigField("max_seconds", "float", training.max_duration, "save and stop after so long"))
     if spec.objectives[0].z_loss > 0:

@@ -131,6 +131,10 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
         {"hardware": {"accelerator": "cpu", "accelerators_per_node": 2}},
         {"hardware": {"accelerator": "h100-sxm"}},
         {"hardware": {"accelerator": "h100-sxm", "nodes": 2, "accelerators_per_node": 2}},
+        {"hardware": {"accelerator": "v100-sxm-32"}, "precision": "fp16"},
+        {"hardware": {"accelerator": "v100-sxm-32", "accelerators_per_node": 4}, "precision": "fp16"},
+        {"hardware": {"accelerator": "h100-sxm"}, "precision": "fp8"},
+        {"hardware": {"accelerator": "h100-sxm", "accelerators_per_node": 4}, "precision": "fp8"},
     ],
     "metrics": [{}, {"evaluation": {"metrics": ["perplexity"]}}, {"evaluation": {"metrics": ["bits_per_byte"]}}],
     "logging": [

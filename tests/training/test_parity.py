@@ -74,9 +74,7 @@ def losses(project: Path) -> list[float]:
 def projects(tmp_path_factory: pytest.TempPathFactory, corpus: Path, data: Path) -> dict[Case, Path]:
     """All projects, and the losses of those for one device, which a process without torchrun trains."""
     root = tmp_path_factory.mktemp("parity")
-    built = {
-        case: write_project(root / case.name, {"data": data_section(corpus), **case.changes}).resolve() for case in (*SINGLE, *CASES)
-    }
+    built = {case: write_project(root / case.name, {"data": data_section(corpus), **case.changes}).resolve() for case in (*SINGLE, *CASES)}
     train(1, data, [built[case] for case in SINGLE])
     return built
 

@@ -87,3 +87,7 @@ class Training(Section):
 
     compile: bool = derived("true on accelerators, false on a CPU")
     """Whether the model is compiled with torch.compile. Default: true, but false on a CPU, where short runs lose by it."""
+
+    fp8_recipe: Literal["tensorwise", "rowwise"] = "tensorwise"
+    """How `precision: fp8` scales values: one scale for each tensor, which is the fastest, or one for each row, which outliers harm less
+    (Micikevicius et al. 2022). Default: tensorwise."""
