@@ -69,7 +69,7 @@ def precision_not_built_yet(resolved: Resolved) -> Iterator[Finding]:
     """
     precision, engine = resolved.spec.precision, resolved.spec.parallelism.engine
     if precision not in _PRECISIONS[engine]:
-        help_lines = ("`llmspec estimate` knows what it costs",)
+        help_lines: tuple[str, ...] = ("`llmspec estimate` knows what it costs",)
         if precision in _PRECISIONS["torch"]:
             help_lines = ("use `engine: torch`, or `bf16`", *help_lines)
         yield Finding(f"training in {precision} with the {engine} engine is not built yet", "precision", help=help_lines)
