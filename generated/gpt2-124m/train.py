@@ -138,7 +138,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # 2. The optimizer.
     optimizer = build_optimizer(model, OptimizerConfig())
-
     # 3. The data. What a step sees depends on its number alone.
     data = TrainingData(args.data_dir, DataConfig(), config.sequence_length, config.seed)
     validation = ValidationData(args.data_dir, config.sequence_length)

@@ -120,7 +120,7 @@ def test_generation_takes_the_likeliest_tokens(model: Transformer) -> None:
     tokens = list(prompt)
     with torch.autocast("cpu", torch.bfloat16):
         for token in written:
-            # In bf16 two tokens may be equally likely.
+            # In 16 bits two tokens may be equally likely.
             logits = model(torch.tensor([tokens]))[0, -1].float()
             assert logits[token] >= logits.max() - 0.05 * logits.abs().max()
             tokens.append(token)
