@@ -1,30 +1,13 @@
 """A run that is killed again and again, also while it saves, equals one that never stopped."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.faults.runs import do, logs
 from tests.training.conftest import Build, Project
 
 EXACT = ("step", "loss", "learning_rate", "grad_norm", "tokens", "skipped", "validation_loss")
-
-
-def do(project: Project, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
-    """Let processes.py run a project."""
-    complete = [{"data": str(project.data), "world_size": 1, **task} for task in tasks]
-    command = [sys.executable, str(Path(__file__).with_name("processes.py")), str(project.path), json.dumps(complete)]
-    done = subprocess.run(command, env=project.environment, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr + logs(project)
-    result: list[dict[str, Any]] = json.loads(done.stdout)
-    return result
-
-
-def logs(project: Project) -> str:
-    return "\n".join(path.read_text()[-3000:] for path in project.path.glob("*.log"))
 
 
 def curve(project: Project, output: str) -> list[tuple[Any, ...]]:
