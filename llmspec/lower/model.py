@@ -54,7 +54,7 @@ class ModelPlan:
     Each `*_component` is the path of a template to include. `window` says whether any layer has a sliding window, `window_pattern`
     that layers differ in it. `mask_always` is true where attention needs a mask in every forward pass, `flex` where masks are
     FlexAttention's on the accelerator. `num_positions` says that there are only so many positions, `uses_lengths` that the forward
-    pass asks how many tokens there are.
+    pass asks how many tokens there are, `mup` that scales depend on the width, `query_scale` that those of queries do.
     """
 
     attention_doc: str
@@ -96,6 +96,8 @@ class ModelPlan:
     tied: bool
     logit_softcap: bool
     depth_scaled: bool
+    mup: bool
+    query_scale: bool
     truncated_normal: bool
     num_parameters: int
     test_num_layers: int
@@ -131,7 +133,8 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
     attend = "softcap" if softcap else "documents" if split_documents else "masked" if masked else "causal"
     rope = position if isinstance(position, Rope) else None
     scaling = rope.scaling.kind if rope is not None and rope.scaling is not None else None
-    feed_forward, norm = architecture.feed_forward, architecture.norm
+    feed_forward, norm, mup = architecture.feed_forward, architecture.norm, architecture.mup
+    query_scale = mup is not None and mup.base_head_dim != attention.head_dim
     return ModelPlan(
         attention_doc=_ATTENTION_DOCS[attention.kind],
         grouped_heads=attention.key_value_heads < attention.num_heads,
@@ -167,11 +170,13 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
         num_positions=isinstance(position, LearnedPosition | SinusoidalPosition),
         uses_positions=isinstance(position, Rope | LearnedPosition | SinusoidalPosition),
         uses_lengths=isinstance(position, Rope | LearnedPosition | SinusoidalPosition) or (masked and not split_documents),
-        uses_math=softcap or alibi or scaling in {"yarn", "llama3"} or architecture.initialization.depth_scaled,
+        uses_math=softcap or alibi or scaling in {"yarn", "llama3"} or architecture.initialization.depth_scaled or mup is not None,
         dropout=architecture.dropout > 0,
         tied=architecture.tie_embeddings,
         logit_softcap=architecture.logit_softcap is not None,
         depth_scaled=architecture.initialization.depth_scaled,
+        mup=mup is not None,
+        query_scale=query_scale,
         truncated_normal=architecture.initialization.kind == "truncated_normal",
         num_parameters=network.num_parameters,
         test_num_layers=max(2, len(attention.window)) if isinstance(attention.window, tuple) else 2,
@@ -278,6 +283,10 @@ def _other_fields(architecture: DecoderArchitecture) -> list[ConfigField]:
         fields.append(ConfigField("dropout", "float", architecture.dropout, comment))
     if architecture.logit_softcap is not None:
         fields.append(ConfigField("logit_softcap", "float", architecture.logit_softcap, "bound of the output logits"))
+    if architecture.mup is not None:
+        fields.append(ConfigField("base_hidden_size", "int", architecture.mup.base_hidden_size, "width at which muP scales nothing"))
+        if architecture.mup.base_head_dim != architecture.attention.head_dim:
+            fields.append(ConfigField("base_head_dim", "int", architecture.mup.base_head_dim, "width of one head there"))
     fields.append(ConfigField("init_std", "float", architecture.initialization.std, "standard deviation of new matrices and embeddings"))
     return fields
 

@@ -39,6 +39,11 @@ def head_dim(spec: Spec) -> Derived:
     return Derived(max(1, hidden // heads), f"hidden_size {hidden} / num_heads {heads}")
 
 
+def base_head_dim(spec: Spec) -> Derived:
+    """The model's own: it is widened by more heads."""
+    return Derived(spec.architecture.attention.head_dim, f"head_dim {spec.architecture.attention.head_dim}")
+
+
 def ffn_hidden_size(spec: Spec) -> Derived:
     """4 * hidden_size, or 8/3 * hidden_size rounded up to a multiple of 64 when gated."""
     hidden = spec.architecture.hidden_size

@@ -37,6 +37,7 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
         ("tokenizer.vocab_size", derive.tokenizer_vocab_size),
         ("architecture.vocab_size", derive.architecture_vocab_size),
         ("architecture.attention.head_dim", derive.head_dim),
+        ("architecture.mup.base_head_dim", derive.base_head_dim),
         ("architecture.feed_forward.ffn_hidden_size", derive.ffn_hidden_size),
         ("architecture.position.num_positions", derive.num_positions),
         ("parallelism.data", derive.data_layout),

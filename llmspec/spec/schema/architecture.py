@@ -289,6 +289,22 @@ class Initialization(Section):
     """Divide the deviation of each sublayer's output projection by sqrt(2 * num_layers), as GPT-2. Default: true."""
 
 
+class MaximalUpdate(Section):
+    """muP, the maximal update parametrization (Yang et al. 2022): the best learning rate of a narrow model is that of a wide one.
+
+    Rates, initialisation and logits are scaled so that a step changes activations as much at any width; at the base width nothing is
+    scaled. Tune at the base width, then widen. Matrices of the layers start with a deviation of `std` divided by the root of the width's
+    multiple and move with the learning rate divided by that multiple; the logits are divided by it too (table 8 of the paper, for Adam).
+    """
+
+    base_hidden_size: Width
+    """The `hidden_size` at which nothing is scaled: that of the model whose learning rate was tuned. Required."""
+
+    base_head_dim: Annotated[int, Field(ge=1, le=2**16)] = derived("head_dim")
+    """The `head_dim` at which attention divides its products by its root; it divides them by `head_dim` itself otherwise. Default:
+    `head_dim`, for models that are widened by more heads."""
+
+
 class DecoderArchitecture(Section):
     """A decoder-only transformer."""
 
@@ -337,3 +353,7 @@ class DecoderArchitecture(Section):
 
     initialization: Initialization = section()
     """How weights start. Default: normal, std 0.02, depth-scaled outputs."""
+
+    mup: MaximalUpdate | None = None
+    """Scale initialisation, learning rates and logits with the width, so that hyperparameters carry over. With the optimizers adam and
+    adamw. Default: null, nothing is scaled."""
