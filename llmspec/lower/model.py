@@ -194,7 +194,7 @@ def lower_model(resolved: Resolved, network: Network) -> ModelPlan:
             ConfigClass("ModelConfig", "The network.", tuple(_model_fields(resolved))),
             ConfigClass("GenerationConfig", "What generate.py writes when asked for nothing else.", tuple(_generation_fields(spec))),
         ),
-        files=_files(network),
+        files=_files(network, mup=mup is not None),
     )
 
 
@@ -209,8 +209,8 @@ def _kind(feed_forward: FeedForward) -> str:
     return str(feed_forward.kind)  # type: ignore[attr-defined]
 
 
-def _files(network: Network) -> tuple[EmittedFile, ...]:
-    paths = ["model.py", "generate.py", "tests/test_model.py"]
+def _files(network: Network, *, mup: bool) -> tuple[EmittedFile, ...]:
+    paths = ["model.py", "generate.py", "tests/test_model.py", *(["tests/test_mup.py"] if mup else [])]
     if network.hugging_face_class is not None:
         paths += ["export.py", "tests/test_export.py"]
     return tuple(EmittedFile(path, f"project/{path}.jinja") for path in paths)

@@ -56,9 +56,9 @@ class OptimizerPlan:
     class of the optimizer, `imports` the lines that it needs, `typed_any` that it needs typing.Any too, `kind` its name in specs;
     `test_rate` is a rate at which it learns within a few steps.
 
-    `splits` says that two rules share the parameters. `patterns` and `layer_decay` ask for groups of
-    their own, `scales_rates` says that some have a rate of their own. `has_modes` says that the weights to score and to save are others
-    than those to train. `sharded` says that parameters are spread over devices.
+    `splits` says that two rules share the parameters. `patterns` and `layer_decay` ask for groups of their own, `reads_model` says that
+    these depend on more of the model than names, `scales_rates` that some have a rate of their own. `has_modes` says that the weights to
+    score and to save are others than those to train. `sharded` says that parameters are spread over devices.
     """
 
     kind: str
@@ -72,6 +72,7 @@ class OptimizerPlan:
     adamw_scale: bool
     patterns: bool
     layer_decay: bool
+    reads_model: bool
     scales_rates: bool
     has_modes: bool
     sharded: bool
@@ -90,7 +91,10 @@ def lower_optimizer(resolved: Resolved) -> OptimizerPlan:
     sharded = resolved.world_size > 1 and resolved.spec.parallelism.data in ("fsdp", "hsdp")
     splits = isinstance(optimizer, Muon) or (isinstance(optimizer, AdamW8bit) and not optimizer.quantize_embeddings)
     adamw_scale = isinstance(optimizer, Muon) and optimizer.adamw_learning_rate_scale != 1
-    scales = adamw_scale or optimizer.layer_decay is not None or any(group.learning_rate_scale != 1 for group in optimizer.groups or ())
+    mup = resolved.spec.architecture.mup is not None
+    scales = (
+        mup or adamw_scale or optimizer.layer_decay is not None or any(group.learning_rate_scale != 1 for group in optimizer.groups or ())
+    )
     by_name = splits or scales or optimizer.groups is not None
     decays = optimizer.weight_decay > 0
     groups = "by_name" if by_name else "decay" if decays else None
@@ -107,6 +111,7 @@ def lower_optimizer(resolved: Resolved) -> OptimizerPlan:
         adamw_scale=adamw_scale,
         patterns=optimizer.groups is not None,
         layer_decay=optimizer.layer_decay is not None,
+        reads_model=mup or optimizer.layer_decay is not None,
         scales_rates=scales,
         has_modes=isinstance(optimizer, ScheduleFreeAdamW),
         sharded=sharded,

@@ -11,6 +11,7 @@ EXAMPLES = {
     "architecture.attention.num_kv_heads": "num_kv_heads: 2",
     "architecture.position.scaling.factor": "factor: 4",
     "architecture.position.scaling.original_sequence_length": "original_sequence_length: 8192",
+    "architecture.mup.base_hidden_size": "base_hidden_size: 256",
     "tokenizer": "tokenizer: {kind: bpe, vocab_size: 32k}",
     "tokenizer.vocab_size": "vocab_size: 32k",
     "tokenizer.path": "path: tokenizer.json",

@@ -87,6 +87,8 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
             {"optimizer.kind": kind}
             for kind in ("adam", "sgd", "rmsprop", "adafactor", "lamb", "lion", "muon", "soap", "schedule_free_adamw", "adamw_8bit")
         ),
+        {"architecture.mup": {"base_hidden_size": 32}},
+        {"architecture.mup": {"base_hidden_size": 32, "base_head_dim": 8}, "optimizer.kind": "adamw_8bit"},
         {"optimizer.kind": "sgd", "optimizer.nesterov": True},
         {"optimizer.kind": "muon", "optimizer.scaling": "spectral", "optimizer.adamw_learning_rate_scale": 0.1},
         {"optimizer.kind": "adamw_8bit", "optimizer.quantize_embeddings": True},

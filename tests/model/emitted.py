@@ -21,7 +21,7 @@ from llmspec.spec import compose, load
 from llmspec.spec.standalone import standalone_text
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("config", "model", "generate", "export", "tokenizer", "checkpoint")
+MODULES = ("config", "model", "generate", "export", "tokenizer", "checkpoint", "optim")
 
 TINY: dict[str, Any] = {
     "llmspec": 1,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from llmspec.check.registry import Finding, rule
+from llmspec.check.registry import Finding, fact, rule
 from llmspec.diagnostics import Severity
 from llmspec.resolve import OriginKind, Resolved, laws
 
@@ -15,6 +15,44 @@ _LIKE_ADAMW = ("adam", "adamw", "adamw_8bit")
 def _has_laws(resolved: Resolved) -> bool:
     optimizer = resolved.spec.optimizer
     return optimizer.kind in _LIKE_ADAMW or getattr(optimizer, "scaling", "") == "match_rms_adamw"
+
+
+@rule("LS387", "not-for-optimizer", since="0.1")
+def not_for_optimizer(resolved: Resolved) -> Iterator[Finding]:
+    """What was worked out for AdamW, with another optimizer.
+
+    ## What it checks
+    Where `learning_rate` or `global_batch_size` is left to a law, the optimizer is `adam`, `adamw`, `adamw_8bit`, or `muon` with
+    `scaling: match_rms_adamw`. With `architecture.mup` it is `adamw` or `adamw_8bit`.
+
+    ## Why it matters
+    The published laws were fitted on runs with AdamW, and the scales of muP follow from how AdamW moves weights. Other optimizers move
+    them by other amounts at the same rate: Lion by three to ten times as much, SGD by next to nothing.
+
+    ## Example
+    ```yaml
+    optimizer: {kind: sgd, learning_rate: auto}
+    ```
+
+    Use instead:
+    ```yaml
+    optimizer: {kind: adamw, learning_rate: auto}
+    ```
+    """
+    optimizer = resolved.spec.optimizer
+    if resolved.spec.architecture.mup is not None and optimizer.kind not in ("adamw", "adamw_8bit"):
+        message = f"muP is not known for `{optimizer.kind}` here"
+        yield Finding(message, "architecture.mup", "", (fact(resolved, "optimizer.kind"),), ("use `adamw`, or leave `mup` out",))
+    if _has_laws(resolved):
+        return
+    for path in ("optimizer.learning_rate", "training.global_batch_size"):
+        if resolved.origin(path).kind is not OriginKind.DERIVED:
+            continue
+        value = optimizer.learning_rate if path.startswith("optimizer") else resolved.spec.training.global_batch_size
+        help_line = f"give a number; for AdamW the law says {value:g}"
+        if optimizer.kind == "lion" and path.startswith("optimizer"):
+            help_line = f"give a number; Lion takes a third to a tenth of AdamW's rate, here {value / 10:.2g} to {value / 3:.2g}"
+        yield Finding(f"no published law says this for `{optimizer.kind}`", path, "", (fact(resolved, "optimizer.kind"),), (help_line,))
 
 
 @rule("LS319", "law-without-tokens", since="0.1")
