@@ -133,6 +133,7 @@ def test_everything_marked_as_derived_is_filled(path: Path) -> None:
         ["hardware.nodes=2"],
         ["tokenizer={kind: pretrained, path: a.model, vocab_size: 9}"],
         ["architecture.position={kind: sinusoidal}"],
+        ["architecture.mup={base_hidden_size: 32}"],
     ]
     variants += [["architecture.position={kind: learned}"], ["launch={torchrun: {}}"]]
     variants += [[f"schedule={{kind: {kind}}}"] for kind in SCHEDULES]
