@@ -253,7 +253,7 @@ def learning_rate_large(resolved: Resolved) -> Iterator[Finding]:
     """A learning rate that is most likely a slip.
 
     ## What it checks
-    `learning_rate` is at most 0.1.
+    `learning_rate` is at most 0.1. SGD and Adafactor, whose steps are of another size, may have any.
 
     ## Why it matters
     AdamW moves each weight by about the learning rate in a step; rates for transformers lie between 1e-5 and 1e-2. A larger one is
@@ -270,7 +270,7 @@ def learning_rate_large(resolved: Resolved) -> Iterator[Finding]:
     ```
     """
     rate = resolved.spec.optimizer.learning_rate
-    if rate > LARGE_LEARNING_RATE:
+    if rate > LARGE_LEARNING_RATE and resolved.spec.optimizer.kind not in ("sgd", "adafactor"):
         yield Finding(
             "`learning_rate` is unusually large", "optimizer.learning_rate", help=("rates from 1e-5 to 1e-2 are usual for AdamW",)
         )
