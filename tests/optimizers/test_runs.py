@@ -64,15 +64,16 @@ def test_loss_goes_down(kind: str, runs: Path) -> None:
     lines = metrics(runs / kind / "project" / "run")
     assert [line["step"] for line in lines] == list(range(1, 21))
     assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
-    assert lines[-1]["validation_loss"] < lines[9]["validation_loss"] < lines[0]["loss"]
+    assert lines[-1]["validation_loss"] < 0.9 * lines[0]["loss"]
     assert lines[-1]["skipped"] == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_run_goes_on_exactly(kind: str, runs: Path) -> None:
     whole, halves = runs / kind / "project" / "run", runs / kind / "project" / "halves"
-    for name in ("loss", "grad_norm", "learning_rate", "validation_loss"):
-        assert [line.get(name) for line in metrics(whole)] == [line.get(name) for line in metrics(halves)], name
+    for name in ("loss", "grad_norm", "learning_rate"):
+        assert [line[name] for line in metrics(whole)] == [line[name] for line in metrics(halves)], name
+    assert metrics(whole)[-1]["validation_loss"] == metrics(halves)[-1]["validation_loss"]
     for file in ("model.safetensors", "optimizer.safetensors"):
         last = Path("checkpoints/step-00000020") / file
         assert (whole / last).read_bytes() == (halves / last).read_bytes(), file
