@@ -131,10 +131,10 @@ def optimizer_on_this_hardware(resolved: Resolved) -> Iterator[Finding]:
 
 @rule("LS382", "schedule-free-with-schedule", since="0.1", severity=Severity.WARNING)
 def schedule_free_with_schedule(resolved: Resolved) -> Iterator[Finding]:
-    """A decaying learning rate beside an average that stands in its place.
+    """A decaying learning rate, or a second average, beside an average that stands in its place.
 
     ## What it checks
-    With `schedule_free_adamw`, the schedule is `constant`.
+    With `schedule_free_adamw`, the schedule is `constant`, and there is no `training.ema`.
 
     ## Why it matters
     Schedule-free AdamW averages the weights instead of lowering the rate, and weights each step by the square of the highest rate so
@@ -160,6 +160,9 @@ def schedule_free_with_schedule(resolved: Resolved) -> Iterator[Finding]:
             facts=(fact(resolved, "optimizer.kind"),),
             help=("use `schedule: {kind: constant}`, which warms up too",),
         )
+    if isinstance(resolved.spec.optimizer, ScheduleFreeAdamW) and resolved.spec.training.ema is not None:
+        message = "`schedule_free_adamw` averages the weights already"
+        yield Finding(message, "training.ema", facts=(fact(resolved, "optimizer.kind"),), help=("leave `training.ema` out",))
 
 
 @rule("LS383", "learning-rate-of-another-optimizer", since="0.1", severity=Severity.WARNING)
