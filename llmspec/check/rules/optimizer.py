@@ -21,8 +21,8 @@ _REASONS = {
     "lamb": "needs the norm of each whole tensor, and the library's does not work on sharded ones",
     "soap": "needs whole matrices for its eigenbases, and the library's does not work on sharded ones",
     "adamw_8bit": "quantises in blocks that shards would cut, and its state could not be read by another number of devices",
-    "muon": "needs whole matrices, and here devices hold pieces that are cut without regard to them",
-    "schedule_free_adamw": "swaps two sets of weights, of which the engine holds a copy of its own",
+    "muon": "gathers matrices over the devices of fsdp and hsdp only",
+    "schedule_free_adamw": "has not been tried on matrices that are split",
 }
 
 
@@ -79,7 +79,7 @@ def optimizer_on_this_hardware(resolved: Resolved) -> Iterator[Finding]:
     """An optimizer that cannot work on this layout or accelerator.
 
     ## What it checks
-    Where tensors are spread over devices (`data: fsdp`, `hsdp` or `zero`, `tensor` above 1), the optimizer is one that gives the same steps
+    Where tensors are spread over devices (`data: fsdp` or `hsdp`, `tensor` above 1), the optimizer is one that gives the same steps
     there. `adamw_8bit` runs on an accelerator that torchao's kernels are compiled for.
 
     ## Why it matters
@@ -102,21 +102,19 @@ def optimizer_on_this_hardware(resolved: Resolved) -> Iterator[Finding]:
     ```
     """
     optimizer, layout = resolved.spec.optimizer, resolved.spec.parallelism
-    zero = layout.data == "zero" and layout.zero_stage > 0
-    if layout.tensor > 1 or zero:
+    if layout.engine == "torch" and layout.tensor > 1:
         allowed: tuple[str, ...] = _ELEMENTWISE
     elif layout.data in ("fsdp", "hsdp") and resolved.world_size > 1:
         allowed = _SHARDED
     else:
         allowed = (*_SHARDED, *_REASONS)
-    where = "parallelism.tensor" if layout.tensor > 1 else "parallelism.zero_stage" if zero else "parallelism.data"
     if optimizer.kind not in allowed:
-        replicated = () if layout.engine == "deepspeed" or layout.tensor > 1 else ("or `data: ddp`, where every device holds all of it",)
+        replicated = () if layout.tensor > 1 else ("or `data: ddp`, where every device holds all of it",)
         yield Finding(
             f"`{optimizer.kind}` does not work where tensors are spread over devices",
             "optimizer.kind",
             f"it {_REASONS[optimizer.kind]}",
-            (fact(resolved, where),),
+            (fact(resolved, "parallelism.tensor" if layout.tensor > 1 else "parallelism.data"),),
             (f"use {choice(allowed)}", *replicated),
         )
     accelerator = find_accelerator(resolved.spec.hardware.accelerator)
