@@ -7,7 +7,7 @@ from llmspec.catalog import find_accelerator
 from llmspec.check.registry import Finding, Run, fact, rule, run_rule
 from llmspec.diagnostics import Severity
 from llmspec.diagnostics.suggest import choice, nearest
-from llmspec.resolve import Resolved
+from llmspec.resolve import OriginKind, Resolved
 from llmspec.spec.schema.optimizer import Adam, AdamW8bit, Lion, Muon, ScheduleFreeAdamW
 from llmspec.spec.schema.schedule import ConstantSchedule
 
@@ -187,6 +187,8 @@ def learning_rate_of_another_optimizer(resolved: Resolved) -> Iterator[Finding]:
     """
     optimizer = resolved.spec.optimizer
     rate = optimizer.learning_rate
+    if resolved.origin("optimizer.learning_rate").kind is OriginKind.DERIVED:
+        return  # laws have rules of their own
     if isinstance(optimizer, Lion) and rate > LION_LEARNING_RATE:
         message = "`learning_rate` is large for `lion`"
         advice = "it wants a rate 3 to 10 times smaller than AdamW, and a weight decay as much larger"
