@@ -19,7 +19,7 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
         "parallelism": {"activation_checkpointing": "selective"},
         "architecture.attention.window": [32, "full"],
         "training.max_duration": "1h",
-        "logging": {"tensorboard": True},
+        "logging": {"tensorboard": True, "wandb": {"project": "a"}, "profiler": {}, "memory_history": True},
     },
     "other components": {
         "architecture.attention": {"kind": "mha", "num_heads": 4, "logit_softcap": 50.0, "qk_norm": "per_head"},
@@ -29,6 +29,7 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
         "tokenizer": {"kind": "char", "vocab_size": 200},
         "data": {"sources": [{"name": "a", "kind": "parquet", "path": "a.parquet"}], "validation_fraction": 0.0},
         "objectives": [{"kind": "causal_lm", "z_loss": 1e-4}],
+        "logging": {"mlflow": {"experiment": "a"}},
     },
 }
 
