@@ -21,6 +21,8 @@ _RECOMPUTE = {"none": RECOMPUTE_NONE, "selective": RECOMPUTE_SELECTIVE, "full": 
 # Share of the plain pipeline's bubble that a schedule leaves. Zero bubble (Qi et al. 2023) fills it with the gradients of weights: of
 # forward, backward for inputs and backward for weights, each about as long, only the first remains uncovered.
 _BUBBLE = {"gpipe": 1.0, "1f1b": 1.0, "interleaved_1f1b": 1.0, "zero_bubble": 1.0 / 3.0}
+# Elements of one of DeepSpeed's buckets (reduce_bucket_size, allgather_bucket_size).
+DEEPSPEED_BUCKET = 500e6
 _PRODUCT_BYTES = {"fp8": 1.0, "fp4": 0.5, "fp32": 4.0}
 
 
@@ -105,6 +107,7 @@ def layout_of(resolved: Resolved) -> Layout:
         parameter_bytes=2.0 if mixed else 4.0,
         gradient_bytes=2.0 if mixed else 4.0,
         overlapped=1.0,
+        bucket=DEEPSPEED_BUCKET if layout.engine == "deepspeed" else 0.0,
         offload=float(offload),
     )
 

@@ -51,4 +51,5 @@ def machine(accelerator: Accelerator, number_format: str) -> Machine:
         domain=float(accelerator.link_domain),
         network=(accelerator.network_gbps or USUAL_NETWORK) * 1e9 / 8,
         memory=float(accelerator.memory_bytes),
+        amd=float(accelerator.vendor == "amd"),
     )

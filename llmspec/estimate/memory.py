@@ -29,8 +29,6 @@ MIB = 2**20
 PROCESSOR_CONTEXT_BYTES = 400 * MIB
 # cuBLAS keeps a workspace.
 WORKSPACE_BYTES = 64 * MIB
-# Elements of one of DeepSpeed's buckets (reduce_bucket_size, allgather_bucket_size).
-DEEPSPEED_BUCKET = 500_000_000
 # Allocators keep more than is in use; torch reserves 2 MiB to 20 MiB segments, and what comes and goes each step does not fill them.
 FRAGMENTATION_SHARE = 0.05
 # Of the peak: what such formulae miss on the published rows, and what the allocator does on a bad day.
@@ -220,7 +218,7 @@ def _moments(resolved: Resolved, network: Network, device: Device, stage: _Stage
             reduced = {"reduce_buffers": FLOAT * stage.parameters}
     elif sharding in (1, 2):
         # DeepSpeed reduces and gathers in buckets.
-        reduced = {"reduce_buffers": 2 * size * min(DEEPSPEED_BUCKET, stage.parameters)}
+        reduced = {"reduce_buffers": 2 * size * min(numerics.bucket, stage.parameters)}
 
     outer = _on_device(resolved, outer_kept(resolved, processor=device.is_processor))
     in_layers = sum(tensor.bytes_per_token for tensor in layers.kept) * share

@@ -20,8 +20,9 @@ class MemoryConstants(NamedTuple):
     eager_stream: float
     """Copies of the residual stream that eager kernels keep for a layer, in elements of the activation's size, beside products' inputs."""
     fused_stream: float
-    loss_bytes: float
-    """Bytes kept for one logit at the loss."""
+    eager_loss_bytes: float
+    """Bytes held for one logit in the loss and its backward pass."""
+    fused_loss_bytes: float
     fragmentation: float
     """Share of what comes and goes in a step that the allocator holds beside it."""
 
@@ -97,7 +98,7 @@ def peak_parts(xp: Arithmetic, configuration: Configuration, constants: MemoryCo
     waves = 1.0 + xp.where(layout.virtual > 1, (layout.pipeline - 1.0) / (layout.pipeline * layout.virtual), 0.0)
     in_flight = xp.where(layout.flushes > 0, layout.micro_batches, xp.minimum(layout.micro_batches, layout.pipeline * waves))
     activations = tokens * (layers * kept * in_flight + once_more)
-    logits = tokens * shape.vocabulary / tensor * constants.loss_bytes
+    logits = tokens * shape.vocabulary / tensor * xp.where(eager, constants.eager_loss_bytes, constants.fused_loss_bytes)
     # The last stage holds the logits and one micro batch; the first the others.
     last = tokens * (layers * kept + once_more) + logits
     piped = layout.pipeline > 1
@@ -119,6 +120,7 @@ def peak_parts(xp: Arithmetic, configuration: Configuration, constants: MemoryCo
         "gradients": gradients,
         "optimizer": states,
         "gathered_parameters": gathered,
+        "buckets": 2.0 * layout.activation_bytes * xp.minimum(layout.bucket, held + held_experts),
         "activations": activations_at_peak,
         "logits": logits_at_peak,
         "communication": constants.collective_bytes * groups,

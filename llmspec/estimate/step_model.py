@@ -26,6 +26,7 @@ class Constants(NamedTuple):
     """What was fitted: few numbers, each with a physical meaning. The catalog's efficiency.yaml holds their values and says of what."""
 
     sustained: float
+    amd: float
     tail: float
     fill: float
     attention: float
@@ -37,9 +38,10 @@ class Constants(NamedTuple):
     fused_passes: float
     score_bytes: float
     quantise_passes: float
-    eager_host: float
-    fused_host: float
+    host: float
     compiled_host: float
+    host_jitter: float
+    adapter_host: float
     step_overhead: float
     link: float
     network: float
@@ -59,7 +61,7 @@ class Constants(NamedTuple):
 
 
 # A layer's backward pass is two products for each forward product: one for the input's gradient, one for the weight's.
-KERNEL_ELEMENT_PASSES = 10.0
+ADAPTERS = 0.5  # with fewer than this share of the weights trained, they are adapters beside frozen ones
 REFERENCE_RATE = 271.2e12 / 108  # one multiprocessor of an A100, which the fill of a product is stated for
 
 
@@ -80,7 +82,7 @@ class Speed(NamedTuple):
         machine, constants = self.machine, self.constants
         fill = constants.fill * (machine.ceiling / machine.units / REFERENCE_RATE)
         results = groups * rows * columns + constants.tail * machine.units * machine.tile
-        compute = 2 * results * (inner + fill) / (machine.ceiling * constants.sustained)
+        compute = 2 * results * (inner + fill) / (machine.ceiling * constants.sustained) * self.slower()
         size = self.layout.product_bytes
         moved = groups * (size * (rows * inner + inner * columns) + self.layout.activation_bytes * rows * columns)
         return self.xp.maximum(compute, self.memory(moved))
@@ -107,13 +109,17 @@ class Speed(NamedTuple):
 
     def memory(self, size: Number) -> Number:
         """Seconds to move so many bytes to and from the device's memory."""
-        return size / (self.machine.bandwidth * self.constants.bandwidth)
+        return size / (self.machine.bandwidth * self.constants.bandwidth) * self.slower()
+
+    def slower(self) -> Number:
+        """How much longer kernels take than NVIDIA's of the same ceiling."""
+        return self.xp.where(self.machine.amd > 0, self.constants.amd, 1.0)
 
     def attention(self, flops: Number, head_dim: Number) -> Number:
         """Seconds of so many FLOPs in a fused attention kernel."""
         constants = self.constants
         fill = constants.attention_fill * (self.machine.attention_ceiling / self.machine.units / REFERENCE_RATE)
-        return flops * (head_dim + fill) / head_dim / (self.machine.attention_ceiling * constants.attention)
+        return flops * (head_dim + fill) / head_dim / (self.machine.attention_ceiling * constants.attention) * self.slower()
 
     def message(self, size: Number, devices: Number, stride: Number) -> Number:
         """Seconds for each device of a ring to pass `size` bytes on, where `stride` devices lie between neighbours.
@@ -206,7 +212,10 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
         constants.eager_passes,
         xp.where(layout.kernels == COMPILED, constants.compiled_passes, constants.fused_passes),
     )
-    elementwise = speed.memory((stream + split) * size * passes) * (xp.where(again, 2.0, 1.0) + 2.0)
+    # Adapters read each product's input and add to its result.
+    beside = 3.0 * (shape.attention_entries / shape.hidden + 2.0 * shape.hidden + shape.matrices * (shape.ffn + shape.hidden)) / tensor
+    beside = xp.where((trained < ADAPTERS) & (layout.kernels == EAGER), beside * tokens, 0.0)
+    elementwise = speed.memory((stream + split + beside) * size * passes) * (xp.where(again, 2.0, 1.0) + 2.0)
 
     # Quantisation: what each product reads is read in 16 bit and written again.
     inputs = (
@@ -244,9 +253,10 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
         ) + xp.where(layout.expert > 1, constants.latency, 0.0)
         expert_seconds = constants.expert_exposed * one * (2.0 * forwards + 2.0)
 
-    host = xp.where(
-        layout.kernels == EAGER, constants.eager_host, xp.where(layout.kernels == COMPILED, constants.compiled_host, constants.fused_host)
-    ) * (xp.where(full, 4.0 / 3.0, 1.0))
+    # Python starts the layer's kernels; the devices of a tensor group wait for the slowest of their processes at each exchange.
+    host = xp.where(layout.kernels == COMPILED, constants.compiled_host, constants.host) * xp.where(full, 4.0 / 3.0, 1.0)
+    host = host * (1.0 + constants.host_jitter * xp.sqrt(2.0 * xp.log(tensor)))
+    host = host * xp.where(trained < ADAPTERS, constants.adapter_host, 1.0)
     if experts:
         host = host * constants.expert_host
     return Work(products, attention, elementwise, quantise, tensor_seconds, context_exposed, expert_seconds, host)

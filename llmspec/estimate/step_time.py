@@ -132,7 +132,7 @@ def _formulas(resolved: Resolved, device: Device, configuration: Configuration, 
     batch = (field(resolved, "training.micro_batch_size"), field(resolved, "training.sequence_length"))
     tensor, pipeline, context = (field(resolved, f"parallelism.{name}") for name in ("tensor", "pipeline", "context"))
     compiled = configuration.layout.kernels == COMPILED
-    passes, host = (constants.compiled_passes, constants.compiled_host) if compiled else (constants.eager_passes, constants.eager_host)
+    passes, host = (constants.compiled_passes, constants.compiled_host) if compiled else (constants.eager_passes, constants.host)
     checkpointing = field(resolved, "parallelism.activation_checkpointing")
     link = constant("link", machine.link / 1e9, f"catalog: {device.name}", "GB/s")
     network = constant("network of a device", machine.network / 1e9, f"catalog: {device.name}", "GB/s")

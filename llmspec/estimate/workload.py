@@ -92,6 +92,8 @@ class Layout(NamedTuple):
     """Bytes of one gradient as it is kept."""
     overlapped: Number
     """1 where gradients travel while the backward pass runs."""
+    bucket: Number
+    """Elements of the buckets in which gradients are reduced and parameters gathered; 0 where that is done in place."""
     offload: Number
     """1 where the optimizer's state lives in host memory."""
 
@@ -119,6 +121,8 @@ class Machine(NamedTuple):
     """Stated bytes/s one way of one device's share of the network."""
     memory: Number
     """Bytes of memory that a program can use."""
+    amd: Number
+    """1 for a device of AMD's, whose kernels reach less of what its best products do."""
 
 
 class Configuration(NamedTuple):

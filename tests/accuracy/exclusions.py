@@ -44,6 +44,16 @@ def _layout_not_stated(row: Subject) -> bool:
     return bool(16 * parameters * shape.trained + 2 * parameters > row.configuration.machine.memory) or not row.has("global_batch_seqs")
 
 
+def _size_contradicts(row: Subject) -> bool:
+    """A dense model whose stated number of parameters is far from what its dimensions give."""
+    stated = row.values.get("params")
+    if not stated or row.configuration is None or row.configuration.shape.experts:
+        return False
+    shape = row.configuration.shape
+    counted = shape.layers * (shape.attention_entries + shape.matrices * shape.hidden * shape.ffn) + shape.vocabulary * shape.hidden
+    return not 0.6 < float(stated) / counted < 1.6
+
+
 RULES = (
     Rule("out-of-memory", "the source reports that it ran out of memory", lambda row: row.says(r"\bOOM\b(?!.*passed)")),
     Rule("device-unknown", "the device is not named, or two are", lambda row: row.accelerator is None or row.says("GPU stated")),
@@ -62,6 +72,7 @@ RULES = (
         "the model's dimensions are not told, or the layout does not divide the devices",
         lambda row: row.configuration is None,
     ),
+    Rule("size-contradicts-dimensions", "the model's size is not that of its dimensions", _size_contradicts),
     Rule("batch-not-stated", "neither the batch nor the micro batch is told", lambda row: not row.has("micro_batch", "global_batch_seqs")),
     Rule(
         "precision-not-stated",

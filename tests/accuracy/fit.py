@@ -20,6 +20,7 @@ FLOOR = 0.1  # residuals below count as squares, far above hardly more than othe
 # What each constant means; efficiency.yaml is written with it.
 MEANING = {
     "sustained": "share of the best measured matrix product that training sustains: power and heat",
+    "amd": "time of kernels on AMD's devices over what the best measured product says: clocks fall under load, kernels are younger",
     "tail": "waves of tiles of the result that are lost at the end of a matrix product",
     "fill": "steps of the inner dimension that filling a multiprocessor's pipeline costs, on an A100; more on faster ones",
     "attention": "share of the best matrix product that fused attention reaches with long heads",
@@ -31,9 +32,10 @@ MEANING = {
     "fused_passes": "the same of hand-written kernels",
     "score_bytes": "bytes moved for one attention score where attention is not fused, forward",
     "quantise_passes": "bytes moved to quantise one entry of an operand",
-    "eager_host": "seconds in which Python starts one layer's kernels, forward and backward, eager",
-    "fused_host": "the same with hand-written kernels",
-    "compiled_host": "the same compiled",
+    "host": "seconds in which Python starts one layer's kernels, forward and backward",
+    "compiled_host": "the same where they are compiled",
+    "host_jitter": "relative spread of that time among the processes of a tensor group",
+    "adapter_host": "kernels of a layer with adapters over those of one without",
     "step_overhead": "seconds of a step for what is not the model: logging, reading the loss, the optimizer's kernels",
     "link": "share of the stated bandwidth of the link between devices that collectives reach",
     "network": "the same of the network between nodes",
@@ -55,6 +57,7 @@ MEANING = {
 # Where each constant begins, from measurements of single kernels and links, and by what factor it may be off.
 BEGIN: dict[str, tuple[float, float]] = {
     "sustained": (0.92, 1.08),
+    "amd": (1.15, 1.25),
     "tail": (0.5, 1.3),
     "fill": (100.0, 1.5),
     "attention": (0.6, 1.25),
@@ -66,9 +69,10 @@ BEGIN: dict[str, tuple[float, float]] = {
     "fused_passes": (1.0, 1.3),
     "score_bytes": (11.0, 1.4),
     "quantise_passes": (1.0, 1.6),
-    "eager_host": (2.5e-3, 1.4),
-    "fused_host": (2.5e-3, 1.4),
+    "host": (2.0e-3, 1.5),
     "compiled_host": (0.8e-3, 1.5),
+    "host_jitter": (0.1, 1.6),
+    "adapter_host": (1.5, 1.3),
     "step_overhead": (5e-3, 2.0),
     "link": (0.75, 1.15),
     "network": (0.75, 1.25),

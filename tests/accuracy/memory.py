@@ -21,7 +21,8 @@ BEGIN: dict[str, tuple[float, float]] = {
     "collective_bytes": (0.7e9, 1.5),
     "eager_stream": (6.0, 1.3),
     "fused_stream": (3.0, 1.3),
-    "loss_bytes": (10.0, 1.25),
+    "eager_loss_bytes": (16.0, 1.15),
+    "fused_loss_bytes": (10.0, 1.25),
     "fragmentation": (0.06, 1.5),
 }
 MEANING = {
@@ -29,7 +30,8 @@ MEANING = {
     "collective_bytes": "bytes of the collective library's buffers, for each kind of group that a device is in",
     "eager_stream": "copies of the residual stream that eager kernels keep of a layer, beside the inputs of products",
     "fused_stream": "the same of hand-written and compiled kernels",
-    "loss_bytes": "bytes kept for one logit at the loss",
+    "eager_loss_bytes": "bytes held for one logit in the loss and its backward pass: bf16, fp32, its softmax, both gradients",
+    "fused_loss_bytes": "the same with hand-written and compiled kernels",
     "fragmentation": "share of what comes and goes in a step that the allocator holds beside it",
 }
 

@@ -87,6 +87,8 @@ _DEVICES = (
     (r"Trn3|Trainium.?3", "trainium3"),
     (r"Trainium", "trainium2"),
 )
+# Elements of DeepSpeed's buckets.
+BUCKET = 500e6
 # Share of the memory beyond which a row that does not say so is taken to recompute its activations. Sharded runs do so lightly; those
 # with tensor and pipeline degrees have these to make room.
 MUST_RECOMPUTE = {True: 1.4, False: 2.5}
@@ -285,7 +287,7 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
     megatron = _is_megatron(values, tensor, pipeline)
     kind = (values.get("dp_or_shard_kind") or "").lower()
     if not kind:
-        kind = "ddp" if replicas == 1 else "zero1" if megatron else "fsdp"
+        kind = "ddp" if replicas == 1 or (shape.trained < 1 and not megatron) else "zero1" if megatron else "fsdp"
     stage = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp": 3, "fsdp2": 3, "hsdp": 3}.get(kind, 3 if "fsdp" in kind else 1)
     shard_size = _phrase(notes, r"zero\d? group=(\d+)") or (per_node if kind == "hsdp" else replicas * context)
     old = bool(re.search(r"Megatron-DeepSpeed|SC21|paper FLOP formula", notes)) or number_format == "fp16"
@@ -297,11 +299,14 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
     recompute = {"full": RECOMPUTE_FULL, "selective": RECOMPUTE_SELECTIVE, "none": RECOMPUTE_NONE}.get(checkpointing)
     # Megatron's recipes for speed reduce gradients in 16 bit, as fp16 does; FSDP by default in fp32.
     reduce_bytes = 2.0 if number_format == "fp16" or "PURE" in notes or (megatron and not old) else 4.0
-    gradient_bytes = reduce_bytes
-    if "Megatron-DeepSpeed" in notes and stage == 1:
-        gradient_bytes = 8.0 if "fp32 grad accumulation" in notes else 4.0  # beside the gradients a flat copy of them
+    # DeepSpeed's first stages keep 16-bit gradients, an fp32 copy of the own part, and buckets; its optimizer for bf16 whole fp32 ones too.
+    deepspeed = bool(re.search("Megatron-DeepSpeed|ds script|Deepspeed", notes)) and stage in (1, 2)
     mixed = megatron or stage in (1, 2) or shape.trained < 1
+    gradient_bytes = 2.0 if mixed and not megatron else reduce_bytes
     master = 12.0 if mixed else 8.0
+    if deepspeed:
+        gradient_bytes = 6.0 if "fp32 grad accumulation" in notes else 2.0
+        master = 16.0
     layout = Layout(
         devices=devices,
         per_node=per_node,
@@ -329,6 +334,7 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
         parameter_bytes=1.0 if quantised and shape.trained < 1 else 2.0 if mixed else 4.0,
         gradient_bytes=gradient_bytes,
         overlapped=float(not old),
+        bucket=BUCKET if deepspeed else 0.0,
         offload=float("CPU offload" in notes),
     )
     if recompute is None and shape.experts == 0:
