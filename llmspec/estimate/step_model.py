@@ -27,6 +27,7 @@ class Constants(NamedTuple):
 
     sustained: float
     amd: float
+    falloff: float
     tail: float
     fill: float
     attention: float
@@ -62,7 +63,8 @@ class Constants(NamedTuple):
 
 # A layer's backward pass is two products for each forward product: one for the input's gradient, one for the weight's.
 ADAPTERS = 0.5  # with fewer than this share of the weights trained, they are adapters beside frozen ones
-REFERENCE_RATE = 271.2e12 / 108  # one multiprocessor of an A100, which the fill of a product is stated for
+REFERENCE_CEILING = 271.2e12  # of an A100
+REFERENCE_RATE = REFERENCE_CEILING / 108  # one multiprocessor of an A100, which the fill of a product is stated for
 
 
 class Speed(NamedTuple):
@@ -82,7 +84,7 @@ class Speed(NamedTuple):
         machine, constants = self.machine, self.constants
         fill = constants.fill * (machine.ceiling / machine.units / REFERENCE_RATE)
         results = groups * rows * columns + constants.tail * machine.units * machine.tile
-        compute = 2 * results * (inner + fill) / (machine.ceiling * constants.sustained) * self.slower()
+        compute = 2 * results * (inner + fill) / (machine.ceiling * constants.sustained) * self.slower() * self.native()
         size = self.layout.product_bytes
         moved = groups * (size * (rows * inner + inner * columns) + self.layout.activation_bytes * rows * columns)
         return self.xp.maximum(compute, self.memory(moved))
@@ -115,11 +117,19 @@ class Speed(NamedTuple):
         """How much longer kernels take than NVIDIA's of the same ceiling."""
         return self.xp.where(self.machine.amd > 0, self.constants.amd, 1.0)
 
+    def native(self) -> Number:
+        """How much longer products take that PyTorch starts itself, on a device that is faster than the A100.
+
+        The faster the device, the more of its speed only libraries reach that were written for it (Transformer Engine, Megatron, XLA).
+        """
+        falloff = self.xp.maximum(1.0, self.machine.attention_ceiling / REFERENCE_CEILING) ** self.constants.falloff
+        return self.xp.where(self.layout.kernels == FUSED, 1.0, falloff)
+
     def attention(self, flops: Number, head_dim: Number) -> Number:
         """Seconds of so many FLOPs in a fused attention kernel."""
         constants = self.constants
         fill = constants.attention_fill * (self.machine.attention_ceiling / self.machine.units / REFERENCE_RATE)
-        return flops * (head_dim + fill) / head_dim / (self.machine.attention_ceiling * constants.attention) * self.slower()
+        return flops * (head_dim + fill) / head_dim / (self.machine.attention_ceiling * constants.attention) * self.slower() * self.native()
 
     def message(self, size: Number, devices: Number, stride: Number) -> Number:
         """Seconds for each device of a ring to pass `size` bytes on, where `stride` devices lie between neighbours.
@@ -234,7 +244,7 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
     # Tensor parallelism: an all-reduce after each sublayer, forward and backward, or its two halves with sequence parallelism.
     message = 2.0 * (tensor - 1) / tensor * tokens * shape.hidden * layout.activation_bytes
     reductions = 2.0 * forwards + 2.0
-    exposed = xp.where(layout.sequence_parallel > 0, constants.tensor_exposed, 1.0)
+    exposed = xp.where((layout.sequence_parallel > 0) & (layout.kernels == FUSED), constants.tensor_exposed, 1.0)
     tensor_seconds = reductions * speed.message(message, tensor, 1.0) * exposed
 
     # Context parallelism: keys and values go round, hidden by the attention of the part that is there.

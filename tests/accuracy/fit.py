@@ -21,6 +21,7 @@ FLOOR = 0.1  # residuals below count as squares, far above hardly more than othe
 MEANING = {
     "sustained": "share of the best measured matrix product that training sustains: power and heat",
     "amd": "time of kernels on AMD's devices over what the best measured product says: clocks fall under load, kernels are younger",
+    "falloff": "power of a device's speed over an A100's by which products lose that PyTorch starts itself",
     "tail": "waves of tiles of the result that are lost at the end of a matrix product",
     "fill": "steps of the inner dimension that filling a multiprocessor's pipeline costs, on an A100; more on faster ones",
     "attention": "share of the best matrix product that fused attention reaches with long heads",
@@ -57,7 +58,8 @@ MEANING = {
 # Where each constant begins, from measurements of single kernels and links, and by what factor it may be off.
 BEGIN: dict[str, tuple[float, float]] = {
     "sustained": (0.92, 1.08),
-    "amd": (1.15, 1.25),
+    "amd": (1.1, 1.06),
+    "falloff": (0.15, 1.2),
     "tail": (0.5, 1.3),
     "fill": (100.0, 1.5),
     "attention": (0.6, 1.25),

@@ -247,7 +247,8 @@ def _tuned_share(notes: str, vocabulary: float, hidden: float, layers: float, la
 def _is_megatron(values: dict[str, str], tensor: float, pipeline: float) -> bool:
     """Whether the row was measured with Megatron or what is built on it."""
     notes = values.get("notes") or ""
-    return bool(re.search(r"megatron|nemo|transformer.?engine|dgxc|framework=", notes, re.IGNORECASE)) or tensor * pipeline > 1
+    said = re.search(r"megatron|nemo|transformer.?engine|dgxc|framework=", notes, re.IGNORECASE)
+    return bool(said) or (tensor * pipeline > 1 and values.get("compile") != "1")
 
 
 def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, number_format: str) -> tuple[Layout | None, float | None]:
@@ -293,7 +294,8 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
     old = bool(re.search(r"Megatron-DeepSpeed|SC21|paper FLOP formula", notes)) or number_format == "fp16"
     compiled = _number(values, "compile") == 1
     quantised = number_format in ("fp8", "fp4")
-    kernels = COMPILED if compiled else FUSED if megatron or quantised else EAGER
+    xla = accelerator.device_type == "xla" or bool(re.search(r"maxtext|paxml|\bjax\b", notes, re.IGNORECASE))
+    kernels = FUSED if megatron or xla or (quantised and not compiled) else COMPILED if compiled else EAGER
     flash = _number(values, "flash_attn")
     checkpointing = (values.get("act_ckpt") or "").lower()
     recompute = {"full": RECOMPUTE_FULL, "selective": RECOMPUTE_SELECTIVE, "none": RECOMPUTE_NONE}.get(checkpointing)
