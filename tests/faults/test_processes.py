@@ -3,12 +3,11 @@
 import os
 import re
 import signal
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.faults.runs import Run
 from tests.training.conftest import Build, Project
 
 BROKEN = """
@@ -22,47 +21,6 @@ def fetch(data, step, *rest):
 train.fetch = fetch
 sys.exit(train.record(train.main)())
 """
-
-
-class Run:
-    """A run of two processes under torchrun, whose output is read as it comes."""
-
-    def __init__(self, project: Project, script: str = "train.py") -> None:
-        where = ["--device", "cpu", "--data-dir", str(project.data), "--output-dir", "run"]
-        self.process = subprocess.Popen(
-            project.command(script, *where, processes=2),
-            cwd=project.path,
-            env=project.environment | {"PYTHONUNBUFFERED": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.lines: list[str] = []
-
-    def until(self, pattern: str) -> str:
-        """Read as far as a line with the pattern."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if re.search(pattern, line):
-                return line
-        raise AssertionError(f"no line matches {pattern!r}:\n" + "".join(self.lines))
-
-    def rest(self) -> str:
-        """Read to the end, and wait for it."""
-        assert self.process.stdout is not None
-        self.lines += self.process.stdout.readlines()
-        self.process.wait(timeout=100)
-        return "".join(self.lines)
-
-    def ranks(self) -> dict[int, int]:
-        """The processes' ids by rank."""
-        children = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=True).stdout.split()
-        found = {}
-        for pid in map(int, children):
-            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            found[next(int(entry[5:]) for entry in environment if entry.startswith(b"RANK="))] = pid
-        return found
 
 
 @pytest.fixture
