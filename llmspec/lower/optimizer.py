@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from llmspec.lower.pieces import ConfigClass, ConfigField, ConfigInstance, EmittedFile
 from llmspec.resolve.resolved import Resolved
+from llmspec.spec.schema import Spec
 from llmspec.spec.schema.optimizer import (
     Adafactor,
     Adam,
@@ -99,12 +100,13 @@ def lower_optimizer(resolved: Resolved) -> OptimizerPlan:
     decays = optimizer.weight_decay > 0
     groups = "by_name" if by_name else "decay" if decays else None
     component = f"{optimizer.kind}_sharded" if isinstance(optimizer, Muon) and sharded else optimizer.kind
+    own = _deepspeed_class(resolved.spec)  # DeepSpeed's own optimizer
     return OptimizerPlan(
         kind=optimizer.kind,
-        component=f"components/optimizer/{component}.py.jinja",
+        component="components/deepspeed/optimizer.py.jinja" if own else f"components/optimizer/{component}.py.jinja",
         groups_component=groups and f"components/optimizer/groups_{groups}.py.jinja",
-        returns=_returns(optimizer, splits),
-        imports=_imports(optimizer, splits, sharded),
+        returns=own or _returns(optimizer, splits),
+        imports=(_deepspeed_import(own), "from torch import nn") if own else _imports(optimizer, splits, sharded),
         decays=decays,
         decay_embeddings=optimizer.decay_embeddings,
         splits=splits,
@@ -119,10 +121,24 @@ def lower_optimizer(resolved: Resolved) -> OptimizerPlan:
         scaling=optimizer.scaling if isinstance(optimizer, Muon) else None,
         test_rate=_TEST_RATES.get(optimizer.kind, 0.003),
         typed_any=groups is not None or not isinstance(optimizer, Adam | AdamW | Sgd | RmsProp | Adafactor | Lion),
-        dependencies=_PACKAGES.get(optimizer.kind, ()),
+        dependencies=() if own else _PACKAGES.get(optimizer.kind, ()),
         config_classes=tuple(_config_classes(optimizer, by_name)),
         files=tuple(EmittedFile(path, f"project/{path}.jinja") for path in ("optim.py", "tests/test_optim.py")),
     )
+
+
+def _deepspeed_class(spec: Spec) -> str | None:
+    """DeepSpeed's own optimizer, of the device or of the host; None where torch's or another library's is used."""
+    layout = spec.parallelism
+    if layout.engine != "deepspeed" or not layout.deepspeed_optimizer:
+        return None
+    offloaded = layout.offload is not None and layout.offload.optimizer != "none"
+    name = "Lion" if spec.optimizer.kind == "lion" else "Adam"
+    return f"DeepSpeedCPU{name}" if offloaded else f"Fused{name}"
+
+
+def _deepspeed_import(name: str) -> str:
+    return f"from deepspeed.ops.{'lion' if name.endswith('Lion') else 'adam'} import {name}"
 
 
 def _returns(optimizer: AnyOptimizer, splits: bool) -> str:

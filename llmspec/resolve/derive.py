@@ -123,6 +123,13 @@ def shard_size(spec: Spec) -> Derived:
     return Derived(replicas, f"all {replicas} replicas")
 
 
+def deepspeed_optimizer(spec: Spec) -> Derived:
+    """Where the optimizer is offloaded: torch's own takes many times as long on a CPU."""
+    offload = spec.parallelism.offload
+    offloaded = offload is not None and offload.optimizer != "none"
+    return Derived(offloaded, f"the optimizer is {'' if offloaded else 'not '}offloaded")
+
+
 def sequence_parallel(spec: Spec) -> Derived:
     """Wherever tensor parallelism is: it costs no more traffic and saves memory."""
     return Derived(spec.parallelism.tensor > 1, f"parallelism.tensor is {spec.parallelism.tensor}")

@@ -44,6 +44,7 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
         ("parallelism.zero_stage", derive.zero_stage),
         ("parallelism.shard_size", derive.shard_size),
         ("parallelism.sequence_parallel", derive.sequence_parallel),
+        ("parallelism.deepspeed_optimizer", derive.deepspeed_optimizer),
         ("training.global_batch_size", derive.global_batch_size),
         ("training.micro_batch_size", derive.micro_batch_size),
         ("training.max_steps", derive.max_steps),

@@ -50,3 +50,33 @@ def test_a_project_has_one_engine(make: Make) -> None:
     assert settings["zero_optimization"]["stage"] == 2
     other = make("torch", {"hardware.accelerators_per_node": 2})
     assert not [path for path in other.path.rglob("*") if path.is_file() and "deepspeed" in path.read_text().lower()]
+
+
+@pytest.mark.slow  # DeepSpeed compiles its optimizer for the host when it is first used
+def test_offloading_equals_one_process(make: Make) -> None:
+    single = make("single", EVERYTHING)
+    single.train()
+    offloads = [
+        (2, {"optimizer": "cpu"}),
+        (3, {"optimizer": "cpu"}),
+        (3, {"parameters": "cpu"}),
+        (3, {"optimizer": "cpu", "parameters": "cpu"}),
+    ]
+    projects = [
+        make(f"offload-{number}", EVERYTHING | deepspeed(stage) | {"parallelism.offload": offload})
+        for number, (stage, offload) in enumerate(offloads)
+    ]
+    train_all(projects, processes=2)
+    for project in projects:
+        assert project.losses() == pytest.approx(single.losses(), abs=5e-6), project.path
+
+
+def test_what_goes_to_a_disk_is_in_the_settings(make: Make) -> None:
+    offload = {"optimizer": "nvme", "parameters": "nvme", "nvme_path": 'a"b'}
+    project = make("disk", deepspeed(3) | {"parallelism.offload": offload})
+    settings = json.loads((project.path / "ds_config.json").read_text())
+    for part in ("offload_optimizer", "offload_param"):
+        assert settings["zero_optimization"][part]["device"] == "nvme"
+        assert settings["zero_optimization"][part]["nvme_path"] == 'a"b'
+    assert settings["aio"]["block_size"] == 2**20
+    assert "DeepSpeedCPUAdam" in (project.path / "optim.py").read_text()

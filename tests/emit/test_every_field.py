@@ -19,10 +19,6 @@ SINGLE_VALUE = {
     "objectives",
     "objectives.kind",
     # Read by the estimate and built step by step.
-    "parallelism.offload",
-    "parallelism.offload.optimizer",
-    "parallelism.offload.parameters",
-    "parallelism.offload.nvme_path",
     "parallelism.tensor",
     "parallelism.sequence_parallel",
     "parallelism.pipeline",
@@ -77,6 +73,7 @@ KUBERNETES = {"image": "run:1", "volume_claim": "run"}
 PYXIS = {"kind": "pyxis", "image": "pytorch.sqsh"}
 TOKENS = {"training.max_steps": None, "training.max_tokens": 102_400}
 GROWING = {"training.batch_size_warmup": [{"until_tokens": 1024, "global_batch_size": 4}]}
+ZERO3 = {"parallelism": {"engine": "deepspeed", "zero_stage": 3}}
 WSD = {"schedule": {"kind": "wsd", "min_learning_rate": 1e-5}}
 GROUPS = {"optimizer.groups": [{"pattern": "embed_*"}]}
 ADAM = {"beta1": 0.8, "beta2": 0.98, "adam_eps": 1e-5}
@@ -274,6 +271,16 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "selective"}}),
     ("parallelism.activation_checkpointing", {}, {"parallelism": {"activation_checkpointing": "full"}}),
     ("parallelism.engine", {}, {"parallelism.engine": "deepspeed"}),
+    ("parallelism.offload", ZERO3, {"parallelism.offload": {"optimizer": "cpu"}}),
+    ("parallelism.offload.optimizer", ZERO3, {"parallelism.offload": {"optimizer": "cpu"}}),
+    ("parallelism.offload.parameters", ZERO3, {"parallelism.offload": {"parameters": "cpu"}}),
+    (
+        "parallelism.offload.nvme_path",
+        ZERO3 | {"parallelism.offload": {"optimizer": "nvme", "parameters": "nvme", "nvme_path": "/a"}},
+        {"parallelism.offload.nvme_path": "/b"},
+    ),
+    ("parallelism.deepspeed_optimizer", ZERO3, {"parallelism.deepspeed_optimizer": True}),
+    ("parallelism.deepspeed_optimizer", ZERO3 | {"optimizer.kind": "lion"}, {"parallelism.deepspeed_optimizer": True}),
     *[("parallelism.zero_stage", {"parallelism.engine": "deepspeed"}, {"parallelism.zero_stage": stage}) for stage in (0, 2, 3)],
     ("hardware.accelerator", {}, {"hardware.accelerator": "h100-sxm"}),
     ("hardware.nodes", {}, {"hardware.nodes": 2}),

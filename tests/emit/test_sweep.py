@@ -125,6 +125,8 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
         {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 0, "precision": "fp32"},
         {"parallelism.engine": "deepspeed"},
         {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 3},
+        {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 2, "parallelism.offload": {"optimizer": "cpu"}},
+        {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 3, "parallelism.offload": {"parameters": "cpu"}},
     ],
     "guard": [{}, {"training.guard": {"spike_sigma": 6.0}}],
     "checkpoint": [{"checkpoint": more} for more in ({"asynchronous": True}, {"asynchronous": False, "keep_every": 10})],

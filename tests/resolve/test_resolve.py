@@ -160,7 +160,7 @@ def test_everything_marked_as_derived_is_filled(path: Path) -> None:
 def test_full_leaves_little_to_derive(path: Path) -> None:
     found = resolved(path, FULL)
     derived = {name for name, origin in found.origins.items() if origin.kind is OriginKind.DERIVED}
-    layout = {f"parallelism.{name}" for name in ("data", "shard_size", "zero_stage", "sequence_parallel")}
+    layout = {f"parallelism.{name}" for name in ("data", "shard_size", "zero_stage", "sequence_parallel", "deepspeed_optimizer")}
     assert derived == {"training.max_steps", "training.compile", "checkpoint.asynchronous"} | layout
     assert found.spec.training.max_duration == 5400.0
 

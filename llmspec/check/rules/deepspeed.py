@@ -93,6 +93,117 @@ def zero_and_deepspeed_go_together(resolved: Resolved) -> Iterator[Finding]:
         )
 
 
+@rule("LS372", "offload-needs-more-sharding", since="0.1")
+def offload_needs_more_sharding(resolved: Resolved) -> Iterator[Finding]:
+    """Offloading what the ZeRO stage keeps on the device.
+
+    ## What it checks
+    `offload.optimizer` stands with `zero_stage` 1 or above, `offload.parameters` and all that goes to `nvme` with stage 3.
+
+    ## Why it matters
+    DeepSpeed moves its shards to the host, so only what a stage shards can go there. Below stage 3 every device needs all parameters all
+    the time, and the code that writes to disks is part of stage 3.
+
+    ## Example
+    ```yaml
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: deepspeed, zero_stage: 2, offload: {optimizer: cpu, parameters: cpu}}
+    ```
+
+    Use instead:
+    ```yaml
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: deepspeed, zero_stage: 3, offload: {optimizer: cpu, parameters: cpu}}
+    ```
+    """
+    layout = resolved.spec.parallelism
+    if layout.engine != "deepspeed" or layout.offload is None:
+        return
+    needed = {"optimizer": 1 if layout.offload.optimizer == "cpu" else 3, "parameters": 3}
+    for name, stage in needed.items():
+        where = getattr(layout.offload, name)
+        if where != "none" and layout.zero_stage < stage:
+            yield Finding(
+                f"`offload.{name}: {where}` needs ZeRO stage {stage}{'' if stage == 3 else ' or above'}",
+                f"parallelism.offload.{name}",
+                facts=(fact(resolved, "parallelism.zero_stage"),),
+                help=(f"use `zero_stage: {max(stage, 2)}`, or `{name}: none`",),
+            )
+
+
+@rule("LS373", "no-deepspeed-optimizer", since="0.1")
+def no_deepspeed_optimizer(resolved: Resolved) -> Iterator[Finding]:
+    """An optimizer that DeepSpeed has no code for.
+
+    ## What it checks
+    Where the optimizer is offloaded or `deepspeed_optimizer` is true, `optimizer.kind` is adam, adamw or lion.
+
+    ## Why it matters
+    An offloaded optimizer computes its step on the host. DeepSpeed has vectorised code for these three; any other would run through
+    torch's operations on the processor, many times slower, while all accelerators wait.
+
+    ## Example
+    ```yaml
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: deepspeed, zero_stage: 2, offload: {optimizer: cpu}}
+    optimizer: {kind: sgd, learning_rate: 1e-3}
+    ```
+
+    Use instead:
+    ```yaml
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: deepspeed, zero_stage: 2, offload: {optimizer: cpu}}
+    optimizer: {kind: adamw, learning_rate: 1e-3}
+    ```
+    """
+    spec = resolved.spec
+    layout = spec.parallelism
+    if layout.engine != "deepspeed":
+        return
+    offloaded = layout.offload is not None and layout.offload.optimizer != "none"
+    kind = fact(resolved, "optimizer.kind")
+    if (offloaded or layout.deepspeed_optimizer) and spec.optimizer.kind not in ("adam", "adamw", "lion"):
+        path = "parallelism.offload.optimizer" if offloaded else "parallelism.deepspeed_optimizer"
+        yield Finding(f"DeepSpeed has no {spec.optimizer.kind} of its own", path, facts=(kind,), help=("use adam, adamw or lion",))
+    elif offloaded and not layout.deepspeed_optimizer:
+        what = "an offloaded optimizer is DeepSpeed's own"
+        yield Finding(what, "parallelism.deepspeed_optimizer", facts=(kind,), help=("leave `deepspeed_optimizer` out",))
+
+
+@rule("LS374", "offload-without-path", since="0.1")
+def offload_without_path(resolved: Resolved) -> Iterator[Finding]:
+    """Offloading to a disk without saying where.
+
+    ## What it checks
+    `offload.nvme_path` is given where something goes to `nvme`.
+
+    ## Why it matters
+    DeepSpeed reads and writes there all the time, at several gigabytes a second. Which directory is on a local NVMe disk only you know; on
+    a network disk or the system's it would take hours a step.
+
+    ## Example
+    ```yaml
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: deepspeed, zero_stage: 3, offload: {optimizer: nvme}}
+    ```
+
+    Use instead:
+    ```yaml
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: deepspeed, zero_stage: 3, offload: {optimizer: nvme, nvme_path: /mnt/nvme}}
+    ```
+    """
+    offload = resolved.spec.parallelism.offload
+    if offload is None or offload.nvme_path is not None:
+        return
+    for name in ("optimizer", "parameters"):
+        if getattr(offload, name) == "nvme":
+            yield Finding(
+                "the disk to offload to is not named", f"parallelism.offload.{name}", help=("add `nvme_path: /mnt/nvme`, with yours",)
+            )
+            return
+
+
 @rule("LS377", "deepspeed-on-one-device", since="0.1", severity=Severity.WARNING)
 def deepspeed_on_one_device(resolved: Resolved) -> Iterator[Finding]:
     """DeepSpeed where it has nothing to do.

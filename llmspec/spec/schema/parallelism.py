@@ -46,6 +46,10 @@ class Parallelism(Section):
     offload: Offload | None = None
     """What DeepSpeed keeps in host memory or on a disk. Default: none."""
 
+    deepspeed_optimizer: bool = derived("true where the optimizer is offloaded")
+    """Whether adam, adamw and lion are DeepSpeed's own (FusedAdam and FusedLion, or the CPU's, DeepSpeedCPUAdam and DeepSpeedCPULion,
+    where the optimizer is offloaded), which it compiles when they are first used. Default: true where the optimizer is offloaded."""
+
     tensor: Degree = 1
     """Devices that share each matrix. Default: 1."""
 
