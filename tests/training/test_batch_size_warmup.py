@@ -38,9 +38,16 @@ def test_estimate_counts_the_small_batches(build: Build) -> None:
     assert f"{66 * 32:,} tokens" in readme
 
 
-@pytest.mark.parametrize("layout", ["ddp", "fsdp"])
-def test_layouts_equal_one_process(build: Build, layout: str) -> None:
-    project = build(**STAGES, hardware__accelerators_per_node=2, parallelism={"data": layout})
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param({"data": "ddp"}, marks=pytest.mark.slow, id="ddp"),
+        pytest.param({"data": "fsdp"}, id="fsdp"),
+        pytest.param({"engine": "deepspeed", "zero_stage": 2}, marks=pytest.mark.slow, id="deepspeed"),
+    ],
+)
+def test_layouts_equal_one_process(build: Build, layout: dict[str, Any]) -> None:
+    project = build(**STAGES, hardware__accelerators_per_node=2, parallelism=layout)
     project.train("one")
     project.train("two", processes=2)
     assert project.losses("two") == pytest.approx(project.losses("one"), rel=1e-5)

@@ -39,7 +39,7 @@ def test_resumed_mean_is_the_same_and_is_what_is_used(build: Build) -> None:
     assert json.loads((project.path / "default.json").read_text())["validation_loss"] == scores["ema"]
 
 
-@pytest.mark.parametrize("layout", ["ddp", "fsdp"])
+@pytest.mark.parametrize("layout", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_mean_does_not_depend_on_the_layout(build: Build, layout: str) -> None:
     project = build(**EMA, training__micro_batch_size=1, hardware__accelerators_per_node=2, parallelism={"data": layout})
     project.train("two", "--max-steps", "7", processes=2)
