@@ -27,7 +27,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "untied": {"architecture.tie_embeddings": False, "architecture.position": {"kind": "learned"}},
 }
 COMMON: dict[str, Any] = {
-    "hardware.accelerator": "h100-sxm",
+    "hardware.accelerator": "h100-sxm",  # for its number formats: everything runs on the CPU
     "training.compile": False,
     "training.max_grad_norm": 0.5,
     "training.micro_batch_size": 1,
@@ -63,7 +63,8 @@ CASES = [
     Case(precision, model, layout, ("selective", "full")[index % 2])
     for index, (precision, model, layout) in enumerate(itertools.product(("fp32", "bf16"), MODELS, LAYOUTS))
 ]
-SINGLE = sorted({Case(case.precision, case.model, "one", "none") for case in CASES})
+FP16 = [Case("fp16", "tied", layout, "selective") for layout in ("ddp", "fsdp")]
+SINGLE = sorted({Case(case.precision, case.model, "one", "none") for case in (*CASES, *FP16)})
 
 
 def losses(project: Path) -> list[float]:
@@ -74,7 +75,9 @@ def losses(project: Path) -> list[float]:
 def projects(tmp_path_factory: pytest.TempPathFactory, corpus: Path, data: Path) -> dict[Case, Path]:
     """All projects, and the losses of those for one device, which a process without torchrun trains."""
     root = tmp_path_factory.mktemp("parity")
-    built = {case: write_project(root / case.name, {"data": data_section(corpus), **case.changes}).resolve() for case in (*SINGLE, *CASES)}
+    built = {
+        case: write_project(root / case.name, {"data": data_section(corpus), **case.changes}).resolve() for case in (*SINGLE, *CASES, *FP16)
+    }
     train(1, data, [built[case] for case in SINGLE])
     return built
 
@@ -103,7 +106,6 @@ def compare(processes: int, data: Path, projects: dict[Case, Path], cases: list[
         assert len(ours) == len(single) == 20
         assert single[-1] < single[0] - 1
         differences[case.name] = max(abs(a - b) for a, b in zip(ours, single, strict=True))
-    print(processes, differences)
     too_far = [case.name for case in cases if differences[case.name] > TOLERANCE[case.precision]]
     assert not too_far, differences
 
@@ -112,6 +114,10 @@ def compare(processes: int, data: Path, projects: dict[Case, Path], cases: list[
 def test_tied_fp32_and_untied_bf16(processes: int, data: Path, projects: dict[Case, Path]) -> None:
     chosen = [case for case in CASES if (case.precision == "fp32") == (case.model == "tied")]
     compare(processes, data, projects, chosen)
+
+
+def test_fp16(data: Path, projects: dict[Case, Path]) -> None:
+    compare(2, data, projects, FP16)
 
 
 @pytest.mark.slow
