@@ -154,7 +154,18 @@ def _arithmetic(resolved: Resolved) -> tuple[Row, ...]:
         ),
         Row("tokens", f"{resolved.tokens_per_step:,} = {training.global_batch_size:,} sequences x {training.sequence_length:,}"),
         Row("steps", f"{training.max_steps:,}, which is {resolved.total_tokens:,} tokens"),
+        *((Row("layout", _layout(resolved)),) if resolved.world_size > 1 else ()),
     )
+
+
+def _layout(resolved: Resolved) -> str:
+    """How the replicas keep in step, in a few words: `fsdp over 8`."""
+    layout, replicas = resolved.spec.parallelism, resolved.data_parallel_size
+    if layout.data == "hsdp":
+        return f"hsdp: {replicas // layout.shard_size:,} replicas in {layout.shard_size:,} shards each"
+    if layout.data == "zero":
+        return f"ZeRO stage {layout.zero_stage} over {replicas:,}"
+    return f"{layout.data} over {replicas:,}"
 
 
 def _figures(estimate: Estimate) -> tuple[Row, ...]:
