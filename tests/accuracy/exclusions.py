@@ -46,8 +46,8 @@ def _layout_not_stated(row: Subject) -> bool:
 
 def _size_contradicts(row: Subject) -> bool:
     """A dense model whose stated number of parameters is far from what its dimensions give."""
-    stated = row.values.get("params")
-    if not stated or row.configuration is None or row.configuration.shape.experts:
+    stated = row.values.get("params") or ""
+    if not stated.replace(".", "").isdigit() or row.configuration is None or row.configuration.shape.experts:
         return False
     shape = row.configuration.shape
     counted = shape.layers * (shape.attention_entries + shape.matrices * shape.hidden * shape.ffn) + shape.vocabulary * shape.hidden

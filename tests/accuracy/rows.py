@@ -5,6 +5,7 @@ measured_runs.csv; `notes` carries facts that have no column (experts, network, 
 """
 
 import csv
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +127,12 @@ def read_rows(path: Path = ROWS) -> list[Row]:
 
 
 def _number(values: dict[str, str], name: str) -> float | None:
-    text = (values.get(name) or "").strip()
+    """A column's positive number; None where there is none."""
     try:
-        return float(text) if text else None
+        number = float(values.get(name) or "")
     except ValueError:
         return None
+    return number if 0 < number < math.inf else None
 
 
 def _phrase(notes: str, pattern: str) -> float | None:
@@ -222,7 +224,7 @@ def _shape(values: dict[str, str]) -> Shape | None:
         ffn=ffn,
         matrices=matrices,
         vocabulary=vocabulary,
-        tied=_number(values, "tied") or 0.0,
+        tied=float(values.get("tied") == "1"),
         sequence=sequence,
         span=span,
         experts=experts,
@@ -292,11 +294,11 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
     stage = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp": 3, "fsdp2": 3, "hsdp": 3}.get(kind, 3 if "fsdp" in kind else 1)
     shard_size = _phrase(notes, r"zero\d? group=(\d+)") or (per_node if kind == "hsdp" else replicas * context)
     old = bool(re.search(r"Megatron-DeepSpeed|SC21|paper FLOP formula", notes)) or number_format == "fp16"
-    compiled = _number(values, "compile") == 1
+    compiled = values.get("compile") == "1"
     quantised = number_format in ("fp8", "fp4")
     xla = accelerator.device_type == "xla" or bool(re.search(r"maxtext|paxml|\bjax\b", notes, re.IGNORECASE))
     kernels = FUSED if megatron or xla or (quantised and not compiled) else COMPILED if compiled else EAGER
-    flash = _number(values, "flash_attn")
+    flash = 0.0 if values.get("flash_attn") == "0" else 1.0
     checkpointing = (values.get("act_ckpt") or "").lower()
     recompute = {"full": RECOMPUTE_FULL, "selective": RECOMPUTE_SELECTIVE, "none": RECOMPUTE_NONE}.get(checkpointing)
     # Megatron's recipes for speed reduce gradients in 16 bit, as fp16 does; FSDP by default in fp32.
@@ -327,7 +329,7 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
         micro_batches=micro_batches,
         recompute=float(recompute or 0),
         kernels=float(kernels),
-        flash=1.0 if flash is None else flash,
+        flash=flash,
         product_bytes={"fp8": 1.0, "fp4": 0.5, "fp32": 4.0}.get(number_format, 2.0),
         activation_bytes=4.0 if number_format == "fp32" else 2.0,
         quantised=float(quantised),
