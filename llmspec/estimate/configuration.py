@@ -15,7 +15,9 @@ from llmspec.estimate.workload import (
     Shape,
 )
 from llmspec.network.network import AttentionProduct, Component, MatrixProduct, Network
+from llmspec.network.optimizer_state import optimizer_state_bytes
 from llmspec.resolve.resolved import Resolved
+from llmspec.spec.schema.optimizer import Muon, Soap
 
 _RECOMPUTE = {"none": RECOMPUTE_NONE, "selective": RECOMPUTE_SELECTIVE, "full": RECOMPUTE_FULL}
 # Share of the plain pipeline's bubble that a schedule leaves. Zero bubble (Qi et al. 2023) fills it with the gradients of weights: of
@@ -28,7 +30,7 @@ _PRODUCT_BYTES = {"fp8": 1.0, "fp4": 0.5, "fp32": 4.0}
 
 def configuration_of(resolved: Resolved, network: Network, accelerator: Accelerator) -> Configuration:
     """Lower a spec to the core's numbers."""
-    return Configuration(shape_of(resolved, network), layout_of(resolved), _machine(resolved, accelerator))
+    return Configuration(shape_of(resolved, network), layout_of(resolved, network), _machine(resolved, accelerator))
 
 
 def shape_of(resolved: Resolved, network: Network) -> Shape:
@@ -64,19 +66,40 @@ def shape_of(resolved: Resolved, network: Network) -> Shape:
     )
 
 
+def optimizer_flops(resolved: Resolved, network: Network) -> float:
+    """FLOPs of the matrix products that an optimizer makes of the layers' matrices in one step, all of them together."""
+    optimizer = resolved.spec.optimizer
+    if not isinstance(optimizer, Muon | Soap):
+        return 0.0
+    total = 0.0
+    for weight in network.weights:
+        if weight.layer is None or len(weight.shape) != 2:
+            continue
+        small, large = sorted(weight.shape)
+        if isinstance(optimizer, Muon):
+            # A Newton-Schulz step: X X', its square, and their product with X.
+            total += optimizer.newton_schulz_steps * (4.0 * small**2 * large + 2.0 * small**3)
+        else:
+            # Into the eigenbases and back, the covariances, and their QR decomposition now and then.
+            sides = [side for side in weight.shape if side <= optimizer.max_precondition_size]
+            total += sum(8.0 * side * weight.size + 10.0 * side**3 / optimizer.precondition_every for side in sides)
+    return total
+
+
 def shard_stage(resolved: Resolved) -> int:
     """What is sharded over replicas: 0 nothing, 1 the optimizer's state, 2 gradients too, 3 parameters too."""
     layout = resolved.spec.parallelism
     return {"ddp": 0, "fsdp": 3, "hsdp": 3, "zero": layout.zero_stage}[layout.data]
 
 
-def layout_of(resolved: Resolved) -> Layout:
+def layout_of(resolved: Resolved, network: Network) -> Layout:
     """The layout, its numerics and its kernels."""
     spec = resolved.spec
     layout, training = spec.parallelism, spec.training
     interleaved = layout.pipeline > 1 and layout.pipeline_schedule == "interleaved_1f1b"
     virtual = layout.stages_per_device if interleaved else 1
     # DeepSpeed keeps 16-bit parameters and gradients beside an fp32 copy; the torch engine keeps fp32 ones and casts as it computes.
+    remembered = sum(optimizer_state_bytes(spec.optimizer, weight) for weight in network.weights) / network.num_parameters
     mixed = layout.engine == "deepspeed" and spec.precision in ("bf16", "fp16")
     quantised = spec.precision in ("fp8", "fp4")
     offload = layout.offload is not None and layout.offload.optimizer != "none"
@@ -103,7 +126,8 @@ def layout_of(resolved: Resolved) -> Layout:
         activation_bytes=float(compute_bytes(spec)),
         quantised=float(quantised),
         reduce_bytes=2.0 if mixed else 4.0,
-        state_bytes=12.0 if mixed else 8.0,
+        state_bytes=remembered + (4.0 if mixed else 0.0),
+        optimizer_flops=optimizer_flops(resolved, network),
         parameter_bytes=2.0 if mixed else 4.0,
         gradient_bytes=2.0 if mixed else 4.0,
         overlapped=1.0,

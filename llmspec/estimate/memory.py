@@ -179,7 +179,7 @@ def _moments(resolved: Resolved, network: Network, device: Device, stage: _Stage
     distributed = resolved.world_size > 1
     replicas = resolved.data_parallel_size * layout.context
     accumulates = resolved.gradient_accumulation_steps > 1
-    numerics = layout_of(resolved)
+    numerics = layout_of(resolved, network)
     sharding = int(numerics.shard_stage)
     shards = max(1, min(layout.shard_size, replicas)) if sharding else 1
 
@@ -308,7 +308,7 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
     tensors += outer if stage.last else ()
     batch = (field(resolved, "training.micro_batch_size"), field(resolved, "training.sequence_length"))
     per_token = sum(tensor.bytes_per_token for tensor in tensors)
-    how = _formulas(resolved, device, stage, per_token, batch, context, share, coming_and_going)
+    how = _formulas(resolved, network, device, stage, per_token, batch, context, share, coming_and_going)
     components = {name: Quantity(value / GIB, "GiB", how[name][0], how[name][1], how[name][2]) for name, value in by_component.items()}
     return Memory(
         peak=Quantity(
@@ -340,6 +340,7 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
 
 def _formulas(
     resolved: Resolved,
+    network: Network,
     device: Device,
     stage: _Stage,
     per_token: float,
@@ -350,7 +351,7 @@ def _formulas(
 ) -> dict[str, tuple[str, tuple[Input, ...], str]]:
     """How each component comes about."""
     layout = resolved.spec.parallelism
-    numerics = layout_of(resolved)
+    numerics = layout_of(resolved, network)
     parameters = Input("parameters", f"{stage.parameters:,.0f}", COUNTED)
     precision = field(resolved, "precision")
     bytes_kept = Input("kept_per_token", f"{per_token:,.0f} bytes", TRACED)
@@ -363,7 +364,17 @@ def _formulas(
     return {
         "parameters": (f"{numerics.parameter_bytes:g} bytes * parameters{over}", (parameters, *degrees, *sharded), "exact"),
         "gradients": (f"{numerics.gradient_bytes:g} bytes * parameters{over}, {stands}", (parameters, *degrees, *sharded), "exact"),
-        "optimizer": (f"8 bytes * parameters{over}: AdamW's two moments in fp32", (parameters, *degrees, *sharded), "exact"),
+        "optimizer": (
+            f"state * parameters{over}: what the optimizer remembers of each",
+            (
+                parameters,
+                field(resolved, "optimizer.kind"),
+                constant("state", numerics.state_bytes - (FLOAT if numerics.parameter_bytes < FLOAT else 0), "counted by weight", "bytes"),
+                *degrees,
+                *sharded,
+            ),
+            "exact",
+        ),
         "master_parameters": (f"4 bytes * parameters{over}: DeepSpeed's fp32 copies", (parameters, *degrees, *sharded), "exact"),
         "activations": (
             "micro_batch_size * sequence_length * (kept_per_token * micro_batches_in_flight + one layer's working set in the backward "

@@ -358,7 +358,9 @@ def step_parts(xp: Arithmetic, configuration: Configuration, constants: Constant
 
     micro_batches = layout.micro_batches
     optimizer_entries = trained * (held / shards + held_experts / xp.where(layout.shard_stage >= 1, expert_replicas, 1.0))
-    optimizer = speed.memory(optimizer_entries * (2.0 * layout.state_bytes + 12.0)) + constants.step_overhead
+    # Products of an optimizer that works on whole matrices are made by each replica: such state is not shared out.
+    whole_matrices = layout.optimizer_flops / (tensor * pipeline) / (machine.attention_ceiling * constants.sustained)
+    optimizer = speed.memory(optimizer_entries * (2.0 * layout.state_bytes + 12.0)) + whole_matrices + constants.step_overhead
     parts = {
         "matrix_products": micro_batches * (work.products / pipeline + head / stages),
         "attention": micro_batches * work.attention / pipeline,

@@ -240,9 +240,12 @@ def _formulas(resolved: Resolved, device: Device, configuration: Configuration, 
             ),
         ),
         "optimizer": (
-            "parameters of a device * bytes of its step / (bandwidth * share) + overhead",
+            "parameters of a device * bytes of its step / (bandwidth * share) + FLOPs of its products / (matmul_ceiling * sustained) "
+            "+ overhead",
             (
                 devices,
+                field(resolved, "optimizer.kind"),
+                constant("products", configuration.layout.optimizer_flops / 1e12, "counted by weight", "TFLOP"),
                 *sharding,
                 constant("state", configuration.layout.state_bytes, "bytes a parameter", "bytes"),
                 constant("overhead", constants.step_overhead * 1e3, FITTED, "ms"),

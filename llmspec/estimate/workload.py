@@ -86,6 +86,8 @@ class Layout(NamedTuple):
     """Bytes of a gradient on the wire."""
     state_bytes: Number
     """Bytes of one parameter's optimizer state, master copy included."""
+    optimizer_flops: Number
+    """FLOPs of the matrix products that the optimizer's step makes, over the whole model."""
     parameter_bytes: Number
     """Bytes of one parameter as it is kept."""
     gradient_bytes: Number

@@ -335,6 +335,7 @@ def _layout(values: dict[str, str], shape: Shape, accelerator: Accelerator, numb
         quantised=float(quantised),
         reduce_bytes=reduce_bytes,
         state_bytes=master,
+        optimizer_flops=0.0,
         parameter_bytes=1.0 if quantised and shape.trained < 1 else 2.0 if mixed else 4.0,
         gradient_bytes=gradient_bytes,
         overlapped=float(not old),

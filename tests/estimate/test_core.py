@@ -1,6 +1,7 @@
 """The analytic core on its own: one arithmetic for numbers and columns, sane in its limits, near to what was measured."""
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from llmspec.estimate.memory_model import peak_parts
 from llmspec.estimate.step_model import step_parts, step_seconds
 from tests.accuracy.__main__ import frozen, main, scores
 from tests.accuracy.exclusions import RULES
-from tests.accuracy.rows import ROWS, accelerator_of, read_rows
+from tests.accuracy.rows import ROWS, accelerator_of, read_row, read_rows
 from tests.accuracy.table import columns
 
 
@@ -116,3 +117,18 @@ def test_another_file_is_scored_with_frozen_constants(tmp_path, monkeypatch, cap
     assert [line["name"] for line in values["by_source"]] == ["narayanan21 dense bf16/fp16"]
     assert values["by_source"][0]["rows"] == 10
     assert values["by_source"][0]["mean_error"] < 0.05
+
+
+def test_rows_with_broken_columns_are_lowered_as_far_as_they_go(rows):
+    generator = random.Random(0)
+    broken = []
+    for row in generator.choices(rows, k=400):
+        values = dict(row.values)
+        for name in generator.sample([name for name in values if name not in ("id", "gpu")], 3):
+            values[name] = generator.choice(["", "nan", "x", "0", "-1", "7.5", "~8"])
+        broken.append(read_row(values))
+    usable = [row for row in broken if row.excluded is None and row.seconds]
+    assert len(usable) > 100
+    predicted, low, high = frozen(usable)
+    assert np.isfinite(predicted).all() and (predicted > 0).all()
+    assert (low < predicted).all() and (predicted < high).all()

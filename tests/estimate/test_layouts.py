@@ -137,13 +137,13 @@ def test_the_predicate_refuses_what_the_rules_refuse():
         schedule = {"pipeline_schedule": "interleaved_1f1b", "stages_per_device": virtual} if virtual > 1 else {}
         layout = {"tensor": tensor, "pipeline": pipeline, "context": context, "expert": expert} | schedule
         resolved, network = make(LLAMA_31_8B, parallelism=layout, hardware=NODE, training=RUN, precision="bf16")
-        possible = legal(SCALARS, shape_of(resolved, network), layout_of(resolved))
+        possible = legal(SCALARS, shape_of(resolved, network), layout_of(resolved, network))
         assert bool(possible) is not bool(_errors(resolved)), layout
 
 
 def test_the_predicate_takes_columns():
     resolved, network = make(LLAMA_31_8B, hardware=NODE, training=RUN, precision="bf16")
-    base = layout_of(resolved)
+    base = layout_of(resolved, network)
     columns = Layout(*(np.full(4, value) for value in base))._replace(tensor=np.array([1.0, 2.0, 3.0, 16.0]))
     assert legal(np, shape_of(resolved, network), columns).tolist() == [True, True, False, False]
 
@@ -157,3 +157,17 @@ def test_a_column_of_layouts_is_scored_at_once():
     seconds = step_seconds(np, configuration._replace(layout=layouts), step_constants())
     assert seconds.shape == (1000,)
     assert seconds[0] == pytest.approx(step_seconds(SCALARS, configuration, step_constants()))
+
+
+def test_optimizers_remember_and_compute_what_they_do():
+    def run(**optimizer: Any) -> Estimate:
+        return figures(optimizer={"learning_rate": 1e-3} | optimizer)
+
+    adamw, lion, muon = run(), run(kind="lion"), run(kind="muon")
+    parameters = 8_030_261_248
+    assert adamw.memory.by_component["optimizer"] == 8 * parameters
+    assert lion.memory.by_component["optimizer"] == 4 * parameters
+    assert lion.memory.by_component["optimizer"] < muon.memory.by_component["optimizer"] < adamw.memory.by_component["optimizer"]
+    assert muon.step_time.parts["optimizer"] > adamw.step_time.parts["optimizer"] > lion.step_time.parts["optimizer"]
+    # Five steps of Newton-Schulz on each matrix are 666 TFLOP: two squares of 4096 a layer, two of 1024 by 4096, three of 4096 by 14336.
+    assert muon.step_time.parts["optimizer"] - adamw.step_time.parts["optimizer"] == pytest.approx(666 / 726, rel=0.05)
