@@ -249,7 +249,7 @@ def _kubernetes(spec: Spec, kubernetes: KubernetesLaunch) -> KubernetesPlan:
         # Kubernetes reads $(NAME) in values, and $$ as $.
         environment=tuple(
             replace(variable, value=variable.value.replace("$", "$$"))
-            for variable in _container_environment(spec, torchrun=command[0] == "torchrun")
+            for variable in _container_environment(spec, torchrun=command[0] == "torchrun", elastic="--rdzv-backend=c10d" in command)
         ),
         command=command,
         max_restarts=kubernetes.max_restarts,
@@ -277,11 +277,15 @@ def _label(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower())[:50].strip("-")
 
 
-def _container_environment(spec: Spec, *, torchrun: bool) -> tuple[Variable, ...]:
+def _container_environment(spec: Spec, *, torchrun: bool, elastic: bool) -> tuple[Variable, ...]:
     """The run's variables, and how long torchrun waits for what it has told to stop, where no script says it."""
     if not torchrun:
         return _environment(spec)
-    return (*_environment(spec), Variable("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_grace_seconds(spec)), gives_way=False))
+    variables = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(_grace_seconds(spec))}
+    if elastic:
+        # In the store that torchrun shares, processes wait apart when their machines have counted restarts differently.
+        variables["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    return (*_environment(spec), *(Variable(name, value, gives_way=False) for name, value in variables.items()))
 
 
 def _skypilot(skypilot: SkyPilotLaunch) -> SkyPilotPlan:
@@ -312,7 +316,8 @@ def _docker(spec: Spec, docker: DockerLaunch) -> DockerPlan:
         compiler=spec.training.compile or spec.parallelism.engine == "deepspeed",
         command=(*launcher, "train.py", "--resume"),
         environment=tuple(
-            replace(variable, value=variable.value.translate(escapes)) for variable in _container_environment(spec, torchrun=devices > 1)
+            replace(variable, value=variable.value.translate(escapes))
+            for variable in _container_environment(spec, torchrun=devices > 1, elastic=False)
         ),
     )
 

@@ -21,6 +21,7 @@ CONTAINERS = {
 # Each says what it was called with, one word a line, and ends as the test wants.
 STANDINS = {
     "srun": 'printf "srun:%s\\n" "$@"; while [[ $1 == --* ]]; do shift; done; SLURM_PROCID=3 SLURM_LOCALID=1 "$@"; exit "${STATUS:-0}"',
+    "sleep": "exit",
     "scontrol": '[[ $1 == show ]] && echo node1 || printf "scontrol:%s\\n" "$*"',
     "module": 'printf "module:%s\\n" "$@"',
     "apptainer": 'printf "apptainer:%s\\n" "$@"; while [[ $1 != */python ]]; do shift; done; "$@"',
