@@ -52,3 +52,23 @@ def test_one_device_has_no_trace_of_several(build: Build) -> None:
         # checkpoint.py reads what several processes have written.
         text = file.read_text().replace("torch.distributed.checkpoint", "").replace("torch.distributed is disabled", "")
         assert "torch.distributed" not in text, file
+
+
+@pytest.mark.slow
+def test_compiled_shards_equal_one_process(build: Build) -> None:
+    build(training__micro_batch_size=4).train("one", "--max-steps", "5")
+    changes = {"parallelism__data": "fsdp", "parallelism__activation_checkpointing": "selective", "training__compile": True}
+    project = build(hardware__accelerators_per_node=2, training__micro_batch_size=4, **changes)
+    project.train("two", "--max-steps", "5", processes=2)
+    assert project.losses("two") == pytest.approx(project.losses("one"), abs=5e-6)
+
+
+@pytest.mark.slow
+def test_processes_that_do_not_divide_into_groups_of_shards(build: Build) -> None:
+    batch = {"training__global_batch_size": 12, "training__micro_batch_size": 1}
+    project = build(hardware__accelerators_per_node=4, parallelism__data="hsdp", parallelism__shard_size=2, **batch)
+    done = project.train("three", processes=3, check=False)
+    assert done.returncode != 0
+    assert "3 processes do not divide into groups of `shard_size` 2" in done.stderr
+    project.train("one", "--max-steps", "1")
+    assert len(project.losses("one")) == 1
