@@ -20,10 +20,12 @@ class DeepspeedPlan:
     """What the templates need to know of the DeepSpeed engine.
 
     `sharded` says that a device holds only its share of the parameters between steps, `replicated` that nothing at all is sharded.
-    `optimizer_title` and `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says which Adam.
+    `convertible_stages` are those whose checkpoints can be resumed. `optimizer_title` and `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says which Adam.
     """
 
     zero_stage: int
+    convertible_stages: tuple[int, ...]
+    loss_scaler: str
     sharded: bool
     replicated: bool
     sharding_phrase: str
@@ -57,6 +59,8 @@ def lower_deepspeed(resolved: Resolved, network: Network) -> DeepspeedPlan | Non
     mode = "adamw_mode" if offloads_optimizer else "adam_w_mode"
     return DeepspeedPlan(
         zero_stage=stage,
+        convertible_stages=(3,) if stage == 3 else (1, 2),
+        loss_scaler="DynamicLossScaler" if spec.precision == "fp16" else "LossScaler",
         sharded=stage == 3,
         replicated=stage == 0,
         sharding_phrase=_SHARDED[stage],
