@@ -19,8 +19,9 @@ _PERSISTENT = 10_000
 class DeepspeedPlan:
     """What the templates need to know of the DeepSpeed engine.
 
-    `sharded` says that a device holds only its share of the parameters between steps, `replicated` that nothing at all is sharded.
-    `convertible_stages` are those whose checkpoints can be resumed. `optimizer_title` and `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says which Adam.
+    `convertible_stages` are those whose checkpoints can be resumed, `loss_scaler` is the class that they hold. `sharded` says that a
+    device holds only its share of the parameters between steps, `replicated` that nothing at all is sharded. `optimizer_title` and
+    `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says which Adam.
     """
 
     zero_stage: int

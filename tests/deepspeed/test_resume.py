@@ -61,6 +61,7 @@ def test_another_number_of_processes_goes_on(make: Make, processes: int) -> None
         assert not list((project.path / "run/checkpoints").glob("*universal*"))
 
 
+@pytest.mark.slow
 def test_stage_3_and_the_others_do_not_mix(make: Make) -> None:
     two = write(make, "two", 2)
     two.train("run", "--max-steps", "1")
