@@ -5,8 +5,10 @@ moments are not comparable, ratios of one run are.
 """
 
 import argparse
+import itertools
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -14,15 +16,25 @@ import sysconfig
 import tempfile
 import time
 import venv
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.bench.contender import SHAPES
+from tests.bench.shapes import SHAPES, spec_text, write_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 LITGPT_ENVIRONMENT = ROOT / ".venv-litgpt"
 LITGPT_REQUIREMENTS = ("litgpt==0.5.13", "transformers<5")  # litgpt needs transformers 4, hence an environment of its own
 
-STEPS = {"quickstart": 15, "gpt2-124m": 4}  # timed steps in each process: half a minute at most
+
+class Run(NamedTuple):
+    """What one run of a contender showed."""
+
+    tokens_per_second: float
+    peak_gib: float
+
+
+Contender = Callable[[], Run]
 
 
 def say(line: str = "") -> None:
@@ -72,42 +84,6 @@ def bench_commands() -> bool:
     return met
 
 
-def bench_spec(shape_name: str, precision: str) -> str:
-    """A spec whose model has a contender's shape. YAML reads JSON."""
-    shape = SHAPES[shape_name]
-    gpt2 = shape["family"] == "gpt2"
-    architecture: dict[str, object] = {
-        "hidden_size": shape["hidden_size"],
-        "num_layers": shape["num_layers"],
-        "tie_embeddings": True,
-        "attention": {"kind": "mha", "num_heads": shape["num_heads"], "qkv_bias": True, "output_bias": True}
-        if gpt2
-        else {"kind": "gqa", "num_heads": shape["num_heads"], "num_kv_heads": shape["num_kv_heads"]},
-        "feed_forward": {"kind": "gelu", "approximate": "tanh", "bias": True, "ffn_hidden_size": shape["ffn_hidden_size"]}
-        if gpt2
-        else {"kind": "swiglu", "ffn_hidden_size": shape["ffn_hidden_size"]},
-        "norm": {"kind": "layernorm"} if gpt2 else {"kind": "rmsnorm"},
-        "position": {"kind": "learned", "num_positions": 1024} if gpt2 else {"kind": "rope"},
-    }
-    spec = {
-        "llmspec": 1,
-        "name": shape_name,
-        "architecture": architecture,
-        "tokenizer": {"kind": "bpe", "vocab_size": shape["vocab_size"]},
-        "data": {"sources": [{"name": "python", "kind": "python_stdlib"}], "packing": {"document_mask": False}},
-        "training": {
-            "sequence_length": shape["sequence_length"],
-            "global_batch_size": shape["micro_batch_size"],
-            "micro_batch_size": shape["micro_batch_size"],
-            "max_steps": 100,
-        },
-        "optimizer": {"learning_rate": 1e-4},
-        "precision": precision,
-        "hardware": {"accelerator": "a100-80-sxm"},
-    }
-    return json.dumps(spec)
-
-
 def litgpt_python() -> str | None:
     """The interpreter of litgpt's own environment, made on the first run; None where it cannot be installed."""
     python = LITGPT_ENVIRONMENT / "bin" / "python"
@@ -123,49 +99,106 @@ def litgpt_python() -> str | None:
     return str(python)
 
 
-def bench_training(precisions: list[str], shapes: list[str], rounds: int) -> bool:
-    """Tokens a second and peak memory of emitted projects, transformers and litgpt: same shapes, tokens and loop."""
-    contenders = {"emitted": sys.executable, "transformers": sys.executable}
+def emitted_run(directory: Path, shape_name: str, engine: str, processes: int, precision: str, *, compile: bool) -> Contender:
+    """The emitted project, started as its users start it; its own log is what is read."""
+    shape = SHAPES[shape_name]
+    name = f"{shape_name}-{engine}-{processes}-{precision}-{compile}"
+    (directory / f"{name}.yaml").write_text(spec_text(shape_name, engine, processes, precision, compile=compile))
+    project = directory / name
+    subprocess.run(llmspec("build", str(directory / f"{name}.yaml"), "-o", str(project)), check=True, capture_output=True)
+
+    def run() -> Run:
+        output = project / "run"
+        shutil.rmtree(output, ignore_errors=True)
+        where = ["train.py", "--device", "cpu", "--data-dir", str(directory / shape_name), "--output-dir", str(output)]
+        execute([*launcher(sys.executable, processes), *where], processes, cwd=project)
+        lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+        # The first step has a line of its own; the interval after it is where things warm up.
+        seconds = [after["seconds"] - before["seconds"] for before, after in itertools.pairwise(lines[1:])]
+        tokens = shape["interval"] * shape["global_batch_size"] * shape["sequence_length"]
+        return Run(statistics.median(tokens / second for second in seconds), max(line["memory_gib"] for line in lines))
+
+    return run
+
+
+def peer_run(directory: Path, contender: str, python: str, shape_name: str, processes: int, precision: str, *, compile: bool) -> Contender:
+    """One of the others."""
+    tokens = directory / shape_name / "tokens" / "python" / "00000.train.tokens"
+    arguments = [str(ROOT / "tests/bench/trainers.py"), contender, shape_name, precision, str(tokens), *(["--compile"] if compile else [])]
+
+    def run() -> Run:
+        output = execute([*launcher(python, processes), *arguments], processes, cwd=directory)
+        found = json.loads(next(line for line in output.splitlines() if line.startswith('{"parameters"')))
+        return Run(statistics.median(found["tokens_per_second"]), found["peak_gib"])
+
+    return run
+
+
+def launcher(python: str, processes: int) -> list[str]:
+    """The command line in front of a script."""
+    return [python] if processes == 1 else [python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+
+
+def execute(command: list[str], processes: int, cwd: Path) -> str:
+    """Run to the end with the cores shared out among the processes; returns what was printed."""
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONWARNINGS": "ignore", "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def bench_training(shapes: list[str], precisions: list[str], rounds: int, *, compile: bool) -> bool:
+    """Tokens a second and peak memory beside the peers: same shapes, tokens, batches and processes."""
     litgpt = litgpt_python()
     if litgpt is None:
         say("litgpt could not be installed: it is left out")
-    else:
-        contenders["litgpt"] = litgpt
     met = True
-    with tempfile.TemporaryDirectory() as directory:
-        for shape in shapes:
-            for precision in precisions:
-                project = Path(directory) / f"{shape}-{precision}"
-                spec = Path(directory) / f"{shape}-{precision}.yaml"
-                spec.write_text(bench_spec(shape, precision))
-                subprocess.run(llmspec("build", str(spec), "-o", str(project)), check=True, capture_output=True)
-                runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        for shape, precision in itertools.product(shapes, precisions):
+            if not (directory / shape).exists():
+                write_tokens(SHAPES[shape], directory / shape)
+            for processes in (1, 2):
+                options = (shape, processes, precision)
+                contenders = {
+                    "emitted": emitted_run(directory, shape, "torch", processes, precision, compile=compile),
+                    "Hugging Face Trainer": peer_run(directory, "trainer", sys.executable, *options, compile=compile),
+                    "DeepSpeed's bare loop": peer_run(directory, "deepspeed", sys.executable, *options, compile=compile),
+                }
+                if litgpt is not None and processes == 1:
+                    contenders["litgpt"] = peer_run(directory, "litgpt", litgpt, *options, compile=compile)
+                if processes == 2:
+                    contenders["emitted, DeepSpeed"] = emitted_run(directory, shape, "deepspeed", processes, precision, compile=compile)
+                runs: dict[str, list[Run]] = {name: [] for name in contenders}
                 for _ in range(rounds):
-                    for name, python in contenders.items():
-                        command = [python, str(ROOT / "tests/bench/contender.py"), name, shape, precision, "--steps", str(STEPS[shape])]
-                        output = subprocess.run(
-                            [*command, "--project", str(project)],
-                            check=True, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"},
-                        ).stdout  # fmt: skip
-                        runs[name].append(json.loads(output.splitlines()[-1]))
-                met = report_training(f"{shape}, {precision}", runs) and met
+                    for name, contender in contenders.items():
+                        runs[name].append(contender())
+                plural = "process" if processes == 1 else "processes"
+                met = report_training(f"{shape}, {precision}, {processes} {plural}", runs) and met
     return met
 
 
-def report_training(title: str, runs: dict[str, list[dict[str, float]]]) -> bool:
+def report_training(title: str, runs: dict[str, list[Run]]) -> bool:
     """Print one table; whether the emitted project is at least as fast as each peer."""
-    ours = runs["emitted"]
-    say(f"{title:<24}{'parameters':>14}{'tokens/s':>11}{'emitted/it':>12}{'peak GiB':>10}{'emitted/it':>12}")
+    say(f"{title:<36}{'tokens/s':>11}{'emitted/it':>12}{'peak GiB':>10}{'emitted/it':>12}")
     met = True
     for name, rows in runs.items():
         # Each round ran the contenders one after the other: the ratio is taken within a round, then the median over rounds.
-        speed = statistics.median(o["tokens_per_second"] / r["tokens_per_second"] for o, r in zip(ours, rows, strict=True))
-        memory = statistics.median(o["peak_gib"] / r["peak_gib"] for o, r in zip(ours, rows, strict=True))
+        pairs = list(zip(runs["emitted"], rows, strict=True))
+        speed = statistics.median(ours.tokens_per_second / theirs.tokens_per_second for ours, theirs in pairs)
+        memory = statistics.median(ours.peak_gib / theirs.peak_gib for ours, theirs in pairs)
         say(
-            f"  {name:<22}{int(rows[0]['parameters']):>14,}{statistics.median(r['tokens_per_second'] for r in rows):>11,.0f}"
-            f"{speed:>12.2f}{statistics.median(r['peak_gib'] for r in rows):>10.2f}{memory:>12.2f}"
+            f"  {name:<34}{statistics.median(row.tokens_per_second for row in rows):>11,.0f}{speed:>12.2f}"
+            f"{statistics.median(row.peak_gib for row in rows):>10.2f}{memory:>12.2f}"
         )
-        met = met and speed >= 1.0
+        met = met and (speed >= 1.0 or name.startswith("emitted"))
+    if "emitted, DeepSpeed" in runs:
+        pairs = list(zip(runs["emitted, DeepSpeed"], runs["DeepSpeed's bare loop"], strict=True))
+        ratio = statistics.median(ours.tokens_per_second / theirs.tokens_per_second for ours, theirs in pairs)
+        say(f"  the emitted DeepSpeed project against DeepSpeed's bare loop: {ratio:.2f}")
+        met = met and ratio >= 1.0
     say()
     return met
 
@@ -175,7 +208,8 @@ def main() -> None:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="compile every contender's model")
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--only", choices=["commands", "training"])
     arguments = parser.parse_args()
@@ -188,7 +222,7 @@ def main() -> None:
             precisions.append("bf16")
         else:
             say("this CPU has no bf16 instructions: fp32 alone is compared\n")
-        met = bench_training(precisions, arguments.shapes, arguments.rounds) and met
+        met = bench_training(arguments.shapes, precisions, arguments.rounds, compile=arguments.compile) and met
     say("all limits and ratios met" if met else "some limit or ratio was not met")
     sys.exit(0 if met else 1)
 
