@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import MadeUpData, tiny_model
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 import checkpoint
 from checkpoint import Checkpoints, Progress, find_latest, load_model
@@ -23,14 +23,14 @@ SETTINGS = {"training": {"global_batch_size": 8}}
 def checkpoints(
     directory: Path,
     model: nn.Module,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     settings: dict[str, Any] = SETTINGS,
 ) -> Checkpoints:
     config = dataclasses.replace(CheckpointConfig(), keep=2)
     return Checkpoints(directory, model, optimizer, settings, config, extra={})
 
 
-def trained() -> tuple[nn.Module, AdamW]:
+def trained() -> tuple[nn.Module, Optimizer]:
     model = tiny_model()
     optimizer = build_optimizer(model, OptimizerConfig())
     predict(model, MadeUpData().batch(0, 2)).square().mean().backward()
@@ -38,7 +38,7 @@ def trained() -> tuple[nn.Module, AdamW]:
     return model, optimizer
 
 
-def write(directory: Path, *steps: int) -> tuple[nn.Module, AdamW]:
+def write(directory: Path, *steps: int) -> tuple[nn.Module, Optimizer]:
     model, optimizer = trained()
     writer = checkpoints(directory, model, optimizer)
     for step in steps:
