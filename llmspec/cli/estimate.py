@@ -1,27 +1,92 @@
-"""`llmspec estimate SPEC`: what a run will cost, before anything is written."""
+"""`llmspec estimate SPEC...`: what a run will cost, before anything is written."""
 
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from llmspec.cli.options import DiagnosticFormat, diagnostics_option, reporting, set_option, spec_argument
+from llmspec.cli.options import DiagnosticFormat, diagnostics_option, reporting, set_option
+
+Output = Literal["table", "json", "csv"]
 
 
 @click.command()
-@spec_argument
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @set_option
+@click.option(
+    "--what-if",
+    "what_if",
+    multiple=True,
+    metavar="FIELD=VALUE,...",
+    help="Estimate the spec with each of these values and print a table. May be repeated: all combinations are estimated.",
+)
 @click.option("--explain", is_flag=True, help="Print each figure's formula and the values in it.")
-@click.option("--format", "output", type=click.Choice(("table", "json")), default="table", show_default=True)
+@click.option("--format", "output", type=click.Choice(("table", "json", "csv")), default="table", show_default=True)
 @diagnostics_option
 def command(
-    spec: Path, overrides: tuple[str, ...], explain: bool, output: Literal["table", "json"], diagnostic_format: DiagnosticFormat
+    specs: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    what_if: tuple[str, ...],
+    explain: bool,
+    output: Output,
+    diagnostic_format: DiagnosticFormat,
 ) -> None:
-    """Tell what the run of SPEC costs: parameters, FLOPs, memory, time, money, energy, carbon and the expected loss."""
-    from llmspec.cli.estimate_text import estimate_json, estimate_table
+    """Tell what the run of SPEC costs: parameters, FLOPs, memory, time, money, energy, carbon and the expected loss.
+
+    Several specs are put side by side. One that has errors leaves the others alone; the exit code then is 1.
+    """
+    if len(specs) > 1 or what_if:
+        for option, given in (("--explain", explain), ("--what-if", bool(what_if) and len(specs) > 1)):
+            if given:
+                raise click.UsageError(f"{option} takes one spec" + ("" if len(specs) > 1 else " without --what-if"))
+        _several(specs, overrides, what_if, output, diagnostic_format)
+    else:
+        _one(specs[0], overrides, explain, output, diagnostic_format)
+
+
+def _one(spec: Path, overrides: tuple[str, ...], explain: bool, output: Output, diagnostic_format: DiagnosticFormat) -> None:
+    from llmspec.cli.estimate_text import advice, estimate_json, estimate_table
     from llmspec.compile import analyze
+    from llmspec.variants import best_change
 
     with reporting(diagnostic_format) as bag:
         analysis = analyze(spec, overrides, bag, to_build=False)
-    text = estimate_json if output == "json" else estimate_table
-    click.echo(text(analysis.estimate, explain=explain))
+        change = best_change(analysis) if output != "csv" else None
+    if output == "json":
+        click.echo(estimate_json(analysis.estimate, explain=explain, change=change))
+    elif output == "csv":
+        from llmspec.cli.estimate_many import cases_csv
+        from llmspec.variants import Case
+
+        click.echo(cases_csv([Case(spec, (), bag, analysis)]), nl=False)
+    else:
+        click.echo(estimate_table(analysis.estimate, explain=explain, advice=advice(change)))
+
+
+def _several(
+    specs: tuple[Path, ...], overrides: tuple[str, ...], what_if: tuple[str, ...], output: Output, diagnostic_format: DiagnosticFormat
+) -> None:
+    from llmspec.cli.estimate_many import cases_csv, cases_json, side_by_side, what_if_table
+    from llmspec.variants import analyze_case, variations
+
+    with reporting(diagnostic_format) as bag:
+        if what_if:
+            # The spec as it is comes first, for the others to be held against.
+            cases = [analyze_case(specs[0], overrides, changes) for changes in ((), *variations(what_if, bag))]
+            failed = all(case.analysis is None for case in cases[1:])
+            # What is wrong with one variation stands in its row. What is wrong with all of them is said in full.
+            told = [cases[0], cases[1]] if failed else cases[:1]
+        else:
+            cases = told = [analyze_case(spec, overrides) for spec in specs]
+            failed = any(case.analysis is None for case in cases)
+        for case in told:
+            bag.extend(case.bag)
+            bag.sources.update(case.bag.sources)
+    if output == "json":
+        click.echo(cases_json(cases))
+    elif output == "csv":
+        click.echo(cases_csv(cases), nl=False)
+    else:
+        click.echo(what_if_table(cases) if what_if else side_by_side(cases))
+    if failed:
+        raise click.exceptions.Exit(1)

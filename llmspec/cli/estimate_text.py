@@ -4,10 +4,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import click
 
 from llmspec.estimate import Estimate, Quantity
+from llmspec.variants import WORTHWHILE, Change
 
 WIDTH = 100
 BAR = 32
@@ -15,13 +17,34 @@ LABEL = 20
 _SCALES = ((1e15, "e15"), (1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
 
 
-def estimate_json(estimate: Estimate, *, explain: bool = False) -> str:
-    """The estimate as JSON, with every derivation where `explain` asks for it; `llmspec.estimate.estimate` lists its keys."""
-    return json.dumps(estimate.to_json(derivations=explain), indent=2)
+def estimate_json(estimate: Estimate, *, explain: bool = False, change: Change | None = None) -> str:
+    """The estimate as JSON, with every derivation where `explain` asks for it; `llmspec.estimate.estimate` lists its keys.
+
+    Beside them stands `helps_most`: null, or the change of one field that shortens a step most, as
+
+        field, value, before                  what to change, to what, from what
+        saves                                 share of a step's time
+        step_seconds, total_hours, usd, memory_gib
+    """
+    return json.dumps(estimate.to_json(derivations=explain) | {"helps_most": change and _change_values(change)}, indent=2)
 
 
-def estimate_table(estimate: Estimate, *, explain: bool = False) -> str:
-    """One screen: what it is, whether it fits, how long, how much, and what dominates; with `explain`, every derivation below it."""
+def _change_values(change: Change) -> dict[str, Any]:
+    figures = change.estimate
+    return {
+        "field": change.field,
+        "value": change.value,
+        "before": change.before,
+        "saves": change.saves,
+        "step_seconds": figures.step_time.step.value,
+        "total_hours": figures.wall_clock.total_hours.value,
+        "usd": figures.money.cost and figures.money.cost.value,
+        "memory_gib": figures.memory.peak.value,
+    }
+
+
+def estimate_table(estimate: Estimate, *, explain: bool = False, advice: Iterable[str] = ()) -> str:
+    """One screen: what it is, whether it fits, how long, how much, what dominates, and advice; with `explain`, every derivation."""
     lines = [
         *_model(estimate),
         "",
@@ -30,6 +53,7 @@ def estimate_table(estimate: Estimate, *, explain: bool = False) -> str:
         *_step(estimate),
         "",
         *_run(estimate),
+        *advice,
     ]
     if explain:
         lines += ["", _bold("How each figure comes about")]
@@ -41,13 +65,13 @@ def estimate_table(estimate: Estimate, *, explain: bool = False) -> str:
 def _model(estimate: Estimate) -> list[str]:
     parameters = estimate.parameters
     devices = f"{estimate.devices:,} x {estimate.device}" if estimate.devices > 1 else estimate.device
-    parts = ", ".join(f"{_words(name)} {_scaled(q.value)}" for name, q in parameters.by_component.items())
-    total, per_token = estimate.flops.total.value, _scaled(estimate.flops.per_token.value).replace("B", "G")
+    parts = ", ".join(f"{_words(name)} {scaled(q.value)}" for name, q in parameters.by_component.items())
+    total, per_token = estimate.flops.total.value, scaled(estimate.flops.per_token.value).replace("B", "G")
     return [
         f"{_bold(estimate.name)} on {devices}",
         "",
         _row("parameters", f"{int(parameters.total.value):,} ({parts})"),
-        _row("compute", f"{per_token}FLOP a token, {total:.3g} FLOP for {_scaled(estimate.tokens)} tokens"),
+        _row("compute", f"{per_token}FLOP a token, {total:.3g} FLOP for {scaled(estimate.tokens)} tokens"),
     ]
 
 
@@ -58,14 +82,14 @@ def _memory(estimate: Estimate) -> list[str]:
     if memory.fits and not memory.tight:
         verdict = click.style("fits", fg="green")
     share = peak.value / capacity
-    head = f"{_gib(peak.value)} of {_gib(capacity)} ({share:.0%}){_bounds(peak, _gib)}"
+    head = f"{gib(peak.value)} of {gib(capacity)} ({share:.0%}){bounds(peak, gib)}"
     lines = [_row(_bold("memory of a device", LABEL), f"{head}: {_plain_or(verdict)}")]
     # Bars against the capacity, so that what is empty is what is free; against the peak where it does not fit.
     whole = max(capacity, peak.value)
-    lines += _bars({name: q.value for name, q in memory.components.items()}, whole, _gib)
+    lines += _bars({name: q.value for name, q in memory.components.items()}, whole, gib)
     free = capacity - peak.value
     if free > 0:
-        lines.append(_row("  free", f"{_gib(free):>10}"))
+        lines.append(_row("  free", f"{gib(free):>10}"))
     lines.append(_row("", f"peak {memory.moment}"))
     return lines
 
@@ -73,8 +97,8 @@ def _memory(estimate: Estimate) -> list[str]:
 def _step(estimate: Estimate) -> list[str]:
     step = estimate.step_time
     return [
-        _row(_bold("time of a step", LABEL), f"{_seconds(step.step.value)}{_bounds(step.step, _seconds)}"),
-        *_bars(step.parts, step.step.value, _seconds),
+        _row(_bold("time of a step", LABEL), f"{seconds(step.step.value)}{bounds(step.step, seconds)}"),
+        *_bars(step.parts, step.step.value, seconds),
     ]
 
 
@@ -92,7 +116,7 @@ def _run(estimate: Estimate) -> list[str]:
     lines = [
         _row(
             _bold("run", LABEL),
-            f"{_duration(clock.total_hours.value)}{_bounds(clock.total_hours, _duration)} for {estimate.steps:,} steps{early}",
+            f"{duration(clock.total_hours.value)}{bounds(clock.total_hours, duration)} for {estimate.steps:,} steps{early}",
         ),
         _row("  speed", f"{step.tokens_per_second.value:,.0f} tokens/s{each}, model FLOPs utilisation {step.mfu.value:.0%}"),
     ]
@@ -100,25 +124,25 @@ def _run(estimate: Estimate) -> list[str]:
         lines.append(_row("  cost", "nobody quotes this device: set `hardware.price`"))
     else:
         origin = money.price.source.removeprefix("catalog: ")
-        text = f"{_dollars(money.cost.value)}{_bounds(money.cost, _dollars)} at {_dollars(money.price.value)} a device hour, {origin}"
+        text = f"{dollars(money.cost.value)}{bounds(money.cost, dollars)} at {dollars(money.price.value)} a device hour, {origin}"
         lines.append(_row("  cost", text))
         others = [offer for offer in money.offers if offer.provider != money.provider][:4]
         if others:
-            lines.append(_row("", "elsewhere " + ", ".join(f"{offer.provider} {_dollars(offer.usd)}" for offer in others)))
+            lines.append(_row("", "elsewhere " + ", ".join(f"{offer.provider} {dollars(offer.usd)}" for offer in others)))
     if energy.kwh is None or energy.watts_per_device is None or carbon.total is None:
         lines.append(_row("  energy", "not known: the catalog has no rated power for this device"))
     else:
         watts = f"{energy.watts_per_device.value:,.0f} W a device, PUE {energy.pue.value:g}"
-        lines.append(_row("  energy", f"{_significant(energy.kwh.value)} kWh{_bounds(energy.kwh, _significant)}, {watts}"))
+        lines.append(_row("  energy", f"{significant(energy.kwh.value)} kWh{bounds(energy.kwh, significant)}, {watts}"))
         grid = carbon.grid.source.removeprefix("catalog: ").partition(",")[0]
-        made = f"{carbon.grid.value:g} g/kWh of {grid}, {_significant(carbon.embodied.value)} kg of it for the machines"
-        lines.append(_row("  carbon", f"{_significant(carbon.total.value)} kg CO2e{_bounds(carbon.total, _significant)}, {made}"))
-    lines.append(_row("  loss", f"{loss.expected.value:.2f} {loss.expected.unit}{_bounds(loss.expected, '{:.2f}'.format)}"))
+        made = f"{carbon.grid.value:g} g/kWh of {grid}, {significant(carbon.embodied.value)} kg of it for the machines"
+        lines.append(_row("  carbon", f"{significant(carbon.total.value)} kg CO2e{bounds(carbon.total, significant)}, {made}"))
+    lines.append(_row("  loss", f"{loss.expected.value:.2f} {loss.expected.unit}{bounds(loss.expected, '{:.2f}'.format)}"))
     lines += [_row("", line) for line in _wrapped(loss.meaning)]
     optimal = (
         ""
         if not loss.within_fitted_range
-        else f"; for this compute {_scaled(loss.optimal_parameters.value)} parameters on {_scaled(loss.optimal_tokens.value)} tokens"
+        else f"; for this compute {scaled(loss.optimal_parameters.value)} parameters on {scaled(loss.optimal_tokens.value)} tokens"
     )
     lines += [_row("", line) for line in _wrapped(loss.verdict + optimal)]
     largest = max(estimate.memory.by_component, key=lambda name: estimate.memory.by_component[name])
@@ -126,9 +150,24 @@ def _run(estimate: Estimate) -> list[str]:
     return lines
 
 
+def advice(change: Change | None) -> list[str]:
+    """The one change that helps most, with its figures."""
+    if change is None:
+        return [_row("  helps most", f"no single change that we know saves {WORTHWHILE:.0%} of a step and fits")]
+    figures = change.estimate
+    step, clock, cost, peak = figures.step_time.step, figures.wall_clock.total_hours, figures.money.cost, figures.memory.peak
+    barely = ", which fits barely" if figures.memory.tight else ""
+    money = "" if cost is None else f" and {dollars(cost.value)}{bounds(cost, dollars)}"
+    return [
+        _row("  helps most", f"{_bold(f'{change.field}: {change.value}')} instead of {change.before} saves {change.saves:.0%} of a step:"),
+        _row("", f"{seconds(step.value)}{bounds(step, seconds)} a step, {duration(clock.value)}{bounds(clock, duration)}{money},"),
+        _row("", f"{gib(peak.value)}{bounds(peak, gib)} of memory{barely}"),
+    ]
+
+
 def _derivation(key: str, quantity: Quantity) -> list[str]:
     unit = f" {quantity.unit}" if quantity.unit else ""
-    lines = [f"{_bold(key)} = {_exact(quantity.value)}{unit}{_bounds(quantity, _exact)}"]
+    lines = [f"{_bold(key)} = {_exact(quantity.value)}{unit}{bounds(quantity, _exact)}"]
     lines += [f"    {'= ' if n == 0 else '  '}{line}" for n, line in enumerate(_wrapped(quantity.formula, WIDTH - 6))]
     names = max((len(i.name) for i in quantity.inputs), default=0)
     values = max((len(i.value) for i in quantity.inputs), default=0)
@@ -142,7 +181,7 @@ def _row(label: str, text: str) -> str:
 
 
 def _bars(parts: Mapping[str, float], whole: float, show: Callable[[float], str]) -> Iterable[str]:
-    block = "█" if _unicode() else "#"
+    block = "█" if unicode() else "#"
     for name, value in sorted(parts.items(), key=lambda item: -item[1]):
         share = value / whole
         yield _row(f"  {_words(name)}", f"{show(value):>10} {share:>5.0%}  {_plain_or(click.style(block * round(BAR * share), fg='cyan'))}")
@@ -152,11 +191,17 @@ def _bold(text: str, width: int = 0) -> str:
     return _plain_or(click.style(text, bold=True)) + " " * (width - len(text))
 
 
+def colored(text: str, *, color: str | None = None, bold: bool = False) -> str:
+    """A text in a colour, where colours are wanted."""
+    return _plain_or(click.style(text, fg=color, bold=bold or None))
+
+
 def _plain_or(styled: str) -> str:
     return click.unstyle(styled) if os.environ.get("NO_COLOR") else styled
 
 
-def _unicode() -> bool:
+def unicode() -> bool:
+    """Whether the terminal shows more than ASCII."""
     return (sys.stdout.encoding or "").lower().replace("-", "") in {"utf8", "utf16", "utf32"}
 
 
@@ -164,20 +209,23 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _bounds(quantity: Quantity, show: Callable[[float], str]) -> str:
+def bounds(quantity: Quantity, show: Callable[[float], str]) -> str:
+    """Where a figure lies with some certainty, in brackets; empty for what is counted."""
     if quantity.low is None or quantity.high is None:
         return ""
     return f" ({show(quantity.low)} to {show(quantity.high)})"
 
 
-def _scaled(value: float) -> str:
+def scaled(value: float) -> str:
+    """A count, with a letter for its size."""
     for factor, suffix in _SCALES:
         if abs(value) >= factor:
             return f"{value / factor:.3g}{suffix}"
     return f"{value:.3g}"
 
 
-def _significant(value: float) -> str:
+def significant(value: float) -> str:
+    """Three digits, or all of those before the point."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.2g}" if value < 1 else f"{value:.3g}"
 
 
@@ -187,19 +235,23 @@ def _exact(value: float) -> str:
     return f"{value:.4e}" if abs(value) >= 1e7 or 0 < abs(value) < 1e-3 else f"{value:,.5g}" if abs(value) < 1000 else f"{value:,.1f}"
 
 
-def _gib(value: float) -> str:
+def gib(value: float) -> str:
+    """Memory."""
     return f"{value:,.2f} GiB" if value < 100 else f"{value:,.0f} GiB"
 
 
-def _seconds(value: float) -> str:
+def seconds(value: float) -> str:
+    """A short time."""
     return f"{value * 1000:.3g} ms" if value < 1 else f"{value:,.3g} s"
 
 
-def _dollars(value: float) -> str:
+def dollars(value: float) -> str:
+    """Money."""
     return f"${value:,.0f}" if value >= 100 else f"${value:.2f}" if value >= 0.1 else f"${value:.2g}"
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
+    """A long time, of hours."""
     if hours < 1 / 60:
         return f"{hours * 3600:.0f} s"
     if hours < 1:

@@ -611,9 +611,27 @@ _page(
     "LS523",
     "page-not-writable",
     "The page that `--html` names can be written.",
-    "A comparison that was asked for as a file should not end as nothing.",
+    "What was asked for as a file should not end as nothing.",
     "llmspec compare . --html /proc/page.html",
     "llmspec compare . --html page.html",
+    "sh",
+)
+_page(
+    "LS524",
+    "what-if-without-values",
+    "Each `--what-if` names a field and the values to try, with commas between them.",
+    "A table of variations has a row for each combination of values, so each field needs some.",
+    "llmspec estimate specs/quickstart.yaml --what-if training.micro_batch_size",
+    "llmspec estimate specs/quickstart.yaml --what-if training.micro_batch_size=1,2,4",
+    "sh",
+)
+_page(
+    "LS525",
+    "too-many-variations",
+    "All `--what-if` together make a table of at most 400 rows.",
+    "Every combination is estimated, and a table of thousands is read by nobody.",
+    "llmspec estimate specs/quickstart.yaml --what-if hardware.nodes=1,2,4,8 --what-if training.sequence_length=...",
+    "llmspec estimate specs/quickstart.yaml --what-if hardware.nodes=1,2,4,8",
     "sh",
 )
 

@@ -4,8 +4,8 @@ Takes a path and overrides; gives one tree in which every value knows its place 
 (`load`). Decides nothing: defaults that depend on other values are left to `resolve`, and what values mean together to `check`.
 """
 
-from llmspec.spec.compose import Composed, compose
+from llmspec.spec.compose import Composed, compose, with_overrides
 from llmspec.spec.load import load
 from llmspec.spec.source import Layer, Source
 
-__all__ = ["Composed", "Layer", "Source", "compose", "load"]
+__all__ = ["Composed", "Layer", "Source", "compose", "load", "with_overrides"]

@@ -8,7 +8,7 @@ to another. null is an explicit return to the default.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +87,21 @@ def compose(path: Path, overrides: Sequence[str], bag: Bag) -> Composed:
     bag.raise_if_errors()
     composer.layers.update({source.file: Layer.SPEC, OVERRIDES: Layer.OVERRIDE})
     return Composed(tree, composer.layers, source, path.parent, tuple(overrides), (*composer.sources.values(), source))
+
+
+def with_overrides(composed: Composed, overrides: Sequence[str], bag: Bag) -> Composed:
+    """A composed spec with further overrides laid over it, without reading anything again.
+
+    Args:
+        composed: The spec.
+        overrides: More `path=value`; what the spec builds on (`extends`, `preset`) can no longer be changed.
+        bag: Takes the diagnostics.
+    """
+    tree = composed.tree
+    together = (*composed.overrides, *overrides)
+    for override in _parse_overrides(together, bag)[len(composed.overrides) :]:
+        tree = _assign(tree, override, 0, bag)
+    return replace(composed, tree=tree, layers={**composed.layers, OVERRIDES: Layer.OVERRIDE}, overrides=together)
 
 
 def merge(under: Node, over: Node) -> Node:

@@ -1,0 +1,176 @@
+"""Several estimates beside each other, variations of one, and what the tables, JSON and CSV say of those that do not work."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmspec.compile import analyze
+from llmspec.diagnostics import Bag, CompilationError
+from llmspec.variants import best_change, variations
+from tests.cli.conftest import ROOT, Run
+
+QUICKSTART = ROOT / "specs/quickstart.yaml"
+LLAMA = ROOT / "specs/llama-3.2-1b.yaml"
+
+
+def entries(llmspec: Run, *arguments: str | Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(llmspec("estimate", *arguments, "--format", "json").stdout)
+    return found
+
+
+def rows(llmspec: Run, *arguments: str | Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(llmspec("estimate", *arguments, "--format", "csv").stdout)))
+
+
+def test_specs_side_by_side_agree_with_each_alone(llmspec: Run) -> None:
+    together = entries(llmspec, QUICKSTART, LLAMA)
+    assert [entry["spec"] for entry in together] == [str(QUICKSTART), str(LLAMA)]
+    for entry, spec in zip(together, (QUICKSTART, LLAMA), strict=True):
+        alone = json.loads(llmspec("estimate", spec, "--format", "json").stdout)
+        alone.pop("helps_most")
+        assert entry["estimate"] == alone and entry["errors"] == [] and entry["changes"] == {}
+    finished = llmspec("estimate", QUICKSTART, LLAMA, "--diagnostics", "concise")
+    assert finished.returncode == 0 and "LS330" in finished.stderr and str(LLAMA) in finished.stderr
+    table = finished.stdout.splitlines()
+    assert table[0].split() == ["quickstart", "llama-3.2-1b"]
+    speed = next(line for line in table if line.startswith("tokens/s"))
+    first, second = (entry["estimate"]["throughput"]["tokens_per_second"] for entry in together)
+    assert second > first and speed.endswith(f"{second:,.0f}*") and f"{first:,.0f} " in speed
+
+
+def test_the_best_of_each_figure_is_marked(llmspec: Run) -> None:
+    table = llmspec("estimate", QUICKSTART, "--what-if", "training.micro_batch_size=1,2,4").stdout.splitlines()
+    header = next(index for index, line in enumerate(table) if line.startswith("micro_batch_size"))
+    found = entries(llmspec, QUICKSTART, "--what-if", "training.micro_batch_size=1,2,4")
+    memory = [entry["estimate"]["memory"]["peak_gib"] for entry in found]
+    shown = [line.split("GiB")[1].startswith("*") for line in table[header + 1 : header + 5]]
+    assert shown == [value == min(memory) for value in memory] and len(set(memory)) > 1
+
+
+def test_one_broken_spec_leaves_the_others_alone(llmspec: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(QUICKSTART.read_text().replace("num_layers", "num_layrs"))
+    finished = llmspec("estimate", broken, QUICKSTART, "--diagnostics", "concise")
+    assert finished.returncode == 1
+    assert "LS101" in finished.stderr and "LS101" in finished.stdout and "quickstart" in finished.stdout
+    first, second = entries(llmspec, broken, QUICKSTART)
+    assert first["estimate"] is None and [error["code"] for error in first["errors"]] == ["LS101"]
+    assert second["estimate"]["parameters"]["total"] == 3_148_224
+    codes = [row["code"] for row in rows(llmspec, broken, QUICKSTART)]
+    assert codes == ["LS101", ""]
+
+
+def test_many_specs_have_a_row_each(llmspec: Run) -> None:
+    table = llmspec("estimate", *[QUICKSTART] * 4, LLAMA).stdout.splitlines()
+    assert [line.split()[0] for line in table[1:6]] == ["quickstart"] * 4 + ["llama-3.2-1b"]
+
+
+def test_what_if_shows_codes_in_place_of_figures(llmspec: Run) -> None:
+    options = ("--what-if", "training.micro_batch_size=4,3,x", "--what-if", "architecture.num_layers=2,4")
+    finished = llmspec("estimate", QUICKSTART, *options)
+    assert finished.returncode == 0 and finished.stderr == ""
+    lines = finished.stdout.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("micro_batch_size"))
+    assert [line.split()[:2] for line in lines[start + 1 : start + 8]] == [
+        ["8", "6"],
+        ["4", "2"],
+        ["4", "4"],
+        ["3", "2"],
+        ["3", "4"],
+        ["x", "2"],
+        ["x", "4"],
+    ]
+    assert all("LS302" in line for line in lines[start + 4 : start + 6]) and all("LS103" in line for line in lines[start + 6 : start + 8])
+    found = entries(llmspec, QUICKSTART, *options)
+    assert [entry["errors"][0]["code"] if entry["errors"] else "" for entry in found] == ["", "", "", "LS302", "LS302", "LS103", "LS103"]
+    assert found[1]["changes"] == {"training.micro_batch_size": "4", "architecture.num_layers": "2"}
+    assert found[1]["estimate"]["parameters"]["total"] < found[2]["estimate"]["parameters"]["total"]
+    same = json.loads(llmspec("estimate", QUICKSTART, "--format", "json", "--set", "training.micro_batch_size=4", "--set",
+                              "architecture.num_layers=2").stdout)  # fmt: skip
+    assert found[1]["estimate"]["time"] == same["time"]
+
+
+def test_what_if_on_a_spec_that_does_not_fit(llmspec: Run) -> None:
+    """The table is what shows the way out, so the base may be the misfit."""
+    finished = llmspec("estimate", LLAMA, "--set", "training.micro_batch_size=32", "--what-if", "training.micro_batch_size=16,1")
+    assert finished.returncode == 0 and "LS401" in finished.stderr
+    misfit, same, fits = finished.stdout.splitlines()[3:6]
+    assert "LS401 the run needs" in misfit and "LS401 the run needs" in same and "LS401" not in fits and "tokens" not in fits
+    assert [line.split()[0] for line in (misfit, same, fits)] == ["as", "16", "1"] and fits.count("GiB") == 1
+
+
+def test_csv_is_the_json_flattened(llmspec: Run) -> None:
+    (row,) = rows(llmspec, QUICKSTART)
+    alone = json.loads(llmspec("estimate", QUICKSTART, "--format", "json").stdout)
+    assert row["name"] == "quickstart" and float(row["time.step_seconds"]) == alone["time"]["step_seconds"]
+    low, high = alone["intervals"]["memory.peak_gib"]
+    assert (float(row["intervals.memory.peak_gib.low"]), float(row["intervals.memory.peak_gib.high"])) == (low, high)
+    assert row["memory.fits"] == "true" and int(row["parameters.total"]) == 3_148_224
+    varied = rows(llmspec, QUICKSTART, "--what-if", "training.max_steps=10,20")
+    assert [row["training.max_steps"] for row in varied] == ["", "10", "20"]
+
+
+def test_values_may_hold_commas_in_brackets_and_quotes() -> None:
+    found = variations(["a=[1,2],{b: 1, c: 2}", "d='x,y',z"], Bag())
+    assert [dict(one)["a"] for one in found] == ["[1,2]"] * 2 + ["{b: 1, c: 2}"] * 2
+    assert [dict(one)["d"] for one in found] == ["'x,y'", "z"] * 2
+
+
+@pytest.mark.parametrize(("what_if", "code"), [("a", "LS524"), ("=1", "LS524"), ("a=", "LS524"), ("a=1,,2", "LS524")], ids=str)
+def test_what_if_without_values(what_if: str, code: str) -> None:
+    bag = Bag()
+    with pytest.raises(CompilationError):
+        variations([what_if], bag)
+    assert [error.code for error in bag.errors] == [code]
+
+
+def test_problems_of_what_if_are_diagnostics(llmspec: Run) -> None:
+    many = ",".join(map(str, range(1, 22)))
+    for options, code in (
+        (["--what-if", f"a={many}", "--what-if", f"b={many}"], "LS525"),
+        (["--what-if", "training.micro_batch_sise=1,2"], "LS101"),
+        (["--what-if", "training..x=1"], "LS204"),
+    ):
+        finished = llmspec("estimate", QUICKSTART, *options, "--diagnostics", "concise")
+        assert finished.returncode == 1 and code in finished.stderr and "Traceback" not in finished.stderr, options
+
+
+@pytest.mark.parametrize(
+    "options", [[str(LLAMA), "--what-if", "training.seed=1,2"], [str(LLAMA), "--explain"], ["--what-if", "training.seed=1,2", "--explain"]]
+)
+def test_options_that_take_one_spec(options: list[str], llmspec: Run) -> None:
+    assert llmspec("estimate", QUICKSTART, *options).returncode == 2
+
+
+def test_the_change_that_helps_most_holds_what_it_promises(llmspec: Run) -> None:
+    for spec in (QUICKSTART, LLAMA):
+        base = json.loads(llmspec("estimate", spec, "--format", "json").stdout)
+        change = base["helps_most"]
+        applied = json.loads(llmspec("estimate", spec, "--format", "json", "--set", f"{change['field']}={change['value']}").stdout)
+        assert applied["time"]["step_seconds"] == change["step_seconds"] < base["time"]["step_seconds"]
+        assert applied["memory"]["fits"] and applied["memory"]["peak_gib"] == change["memory_gib"]
+        assert change["saves"] == pytest.approx(1 - change["step_seconds"] / base["time"]["step_seconds"])
+        validated = llmspec("validate", spec, "--set", f"{change['field']}={change['value']}")
+        assert validated.returncode == 0
+        table = llmspec("estimate", spec).stdout
+        assert f"{change['field']}: {change['value']}" in table and f"saves {change['saves']:.0%}" in table
+
+
+def test_following_the_changes_ends_where_none_helps() -> None:
+    taken: dict[str, str] = {}
+    before = float("inf")
+    for _ in range(8):
+        bag = Bag()
+        analysis = analyze(LLAMA, [f"{field}={value}" for field, value in taken.items()], bag, to_build=False)
+        seconds = analysis.estimate.step_time.step.value
+        assert seconds < before * 0.99 and analysis.estimate.memory.fits
+        before = seconds
+        change = best_change(analysis)
+        if change is None:
+            return
+        taken[change.field] = change.value
+    raise AssertionError(taken)
