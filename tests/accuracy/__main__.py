@@ -2,6 +2,7 @@
 
 Without arguments every source of measured_runs.csv is predicted by constants that were fitted to all the other sources. With `--rows FILE`
 the frozen constants of the catalog predict another file with the same columns. `--fit` fits the constants to all rows and writes them.
+The laws of the loss are scored on loss_runs.csv, or on the file after `--losses`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from llmspec.estimate.constants import step_constants
 from llmspec.estimate.step_model import Constants, step_seconds
 from tests.accuracy.baselines import PUBLISHED, SHARE, best_constant, constant_share
 from tests.accuracy.fit import BEGIN, MEANING, fit, weights
+from tests.accuracy.losses import LOSSES, losses_json, losses_table
 from tests.accuracy.memory import MemoryScore, score_memory, write_memory
 from tests.accuracy.rows import ROWS, Row, read_rows
 from tests.accuracy.score import Array, Bounds, Score, bounds_of, class_of, find_bounds, score
@@ -108,9 +110,13 @@ def main() -> None:
     """Fit, score, print."""
     parser = argparse.ArgumentParser(prog="make accuracy", description=__doc__)
     parser.add_argument("--rows", type=Path, help="score this file with the frozen constants")
+    parser.add_argument("--losses", type=Path, help="score the laws of the loss on this file; alone, nothing else is scored")
     parser.add_argument("--fit", action="store_true", help="fit the constants to all rows and write them to the catalog")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     arguments = parser.parse_args()
+    if arguments.losses and not arguments.rows:
+        sys.stdout.write(_losses(arguments.losses, arguments.format))
+        return
 
     everything = read_rows(arguments.rows or ROWS)
     rows = [row for row in everything if row.excluded is None and row.seconds]
@@ -123,6 +129,7 @@ def main() -> None:
         write_constants(rows, find_bounds(rows, predicted, _measured(rows), weights(rows)), held)
     by_source, overall = scores(rows, predicted, low, high) if rows else ([], [])
     memory = score_memory(held, frozen=arguments.rows is not None)
+    losses = arguments.losses or (None if arguments.rows else LOSSES)
     left_out: dict[str, int] = {}
     for row in everything:
         if row.excluded:
@@ -133,12 +140,19 @@ def main() -> None:
             "overall": [line._asdict() for line in overall],
             "memory": [line._asdict() for line in memory],
             "left_out": left_out,
+            **({"losses": losses_json(losses)} if losses else {}),
             "published": [{"source": source, "mean_error": error, "by": by} for source, error, by in PUBLISHED],
         }
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         return
     how = "frozen constants" if arguments.rows else "each source by a fit that has not seen it"
     sys.stdout.write(_table(f"step time, {how}", by_source, overall, memory, left_out, rows))
+    if losses:
+        sys.stdout.write("\n" + losses_table(losses))
+
+
+def _losses(path: Path, form: str) -> str:
+    return json.dumps({"losses": losses_json(path)}, indent=2) + "\n" if form == "json" else losses_table(path)
 
 
 def _table(

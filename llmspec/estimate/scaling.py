@@ -1,0 +1,134 @@
+"""Scaling laws as functions: the loss of a size and a number of tokens, and the size and tokens that are best for a budget.
+
+Plain arithmetic on the coefficients of the catalog or of a fit; nothing here knows of a spec. Losses are in nats a token.
+"""
+
+from math import exp, log
+from typing import NamedTuple
+
+from llmspec.catalog.loss_laws import LossLaw, loss_effect, loss_law
+from llmspec.resolve.laws import Scale, batch_tokens, learning_rate
+
+PLAIN_BITS = 16
+
+
+class Coefficients(NamedTuple):
+    """L(N, D) = irreducible + size / N**size_exponent + data / D**data_exponent."""
+
+    irreducible: float
+    size: float
+    size_exponent: float
+    data: float
+    data_exponent: float
+
+    def loss(self, parameters: float, tokens: float) -> float:
+        """The law's loss."""
+        return float(self.irreducible + self.size / parameters**self.size_exponent + self.data / tokens**self.data_exponent)
+
+    def best_parameters(self, compute: float) -> float:
+        """Parameters that minimise the loss at 6 * parameters * tokens = compute."""
+        ratio = self.size_exponent * self.size / (self.data_exponent * self.data)
+        return exp((log(ratio) + self.data_exponent * log(compute / 6)) / (self.size_exponent + self.data_exponent))
+
+    def best_with_inference(self, budget: float, inference_tokens: float) -> tuple[float, float]:
+        """Parameters and tokens that minimise the loss at 6 * parameters * tokens + 2 * parameters * inference_tokens = budget."""
+
+        def tokens(parameters: float) -> float:
+            return (budget / parameters - 2 * inference_tokens) / 6
+
+        # In ln(parameters) the loss falls, then rises; beyond the largest size nothing is left to train it with.
+        low, high = log(1e3), log(budget / (2 * inference_tokens)) if inference_tokens else log(budget / 6)
+        high -= 1e-9 * abs(high)
+        golden = (5**0.5 - 1) / 2
+        for _ in range(120):
+            left, right = high - golden * (high - low), low + golden * (high - low)
+            if self.loss(exp(left), max(tokens(exp(left)), 1e-6)) < self.loss(exp(right), max(tokens(exp(right)), 1e-6)):
+                high = right
+            else:
+                low = left
+        best = exp((low + high) / 2)
+        return best, tokens(best)
+
+
+def additive(law: LossLaw, irreducible: float | None = None) -> Coefficients:
+    """The coefficients of a law of that form, with another data set's constant where one is given."""
+    c = law.coefficients
+    return Coefficients(c["E"] if irreducible is None else irreducible, c["A"], c["alpha"], c["B"], c["beta"])
+
+
+def loss_by(law: LossLaw, parameters: float, body: float, tokens: float) -> float:
+    """The loss that a published law says, with its own constant; `body` are the parameters without embeddings."""
+    if law.form == "additive":
+        return additive(law).loss(parameters, tokens)
+    return small_law(body, tokens)
+
+
+def kaplan(parameters: float, tokens: float) -> float:
+    """Kaplan's law, in nats per token of its own tokenizer; `parameters` without embeddings."""
+    c = loss_law("kaplan").coefficients
+    return float(((c["Nc"] / parameters) ** (c["alpha"] / c["beta"]) + c["Dc"] / tokens) ** c["beta"])
+
+
+MEETING_PARAMETERS, MEETING_TOKENS = 1e8, 1.7e9
+
+
+def small_law(parameters: float, tokens: float, law: Coefficients | None = None) -> float:
+    """The law of small runs, scaled to meet the other one where their ranges meet."""
+    law = law or additive(loss_law("data_constrained"))
+    return law.loss(MEETING_PARAMETERS, MEETING_TOKENS) / kaplan(MEETING_PARAMETERS, MEETING_TOKENS) * kaplan(parameters, tokens)
+
+
+def fresh_tokens(tokens: float, unique: float) -> float:
+    """What `tokens` of which only `unique` are different are worth, in fresh ones."""
+    if tokens <= unique:
+        return tokens
+    decay = loss_law("data_constrained").coefficients["R_D"]
+    return unique + unique * decay * (1 - exp(-(tokens / unique - 1) / decay))
+
+
+def useful_parameters(parameters: float, unique: float) -> float:
+    """What parameters beyond those that are optimal for the unique tokens are worth where data repeat."""
+    law = loss_law("data_constrained")
+    c = additive(law)
+    decay = law.coefficients["R_N"]
+    # The optimum at which `unique` tokens are the best number of tokens.
+    ratio = c.size_exponent * c.size / (c.data_exponent * c.data)
+    fitting = (ratio * unique**c.data_exponent) ** (1 / c.size_exponent)
+    if parameters <= fitting:
+        return parameters
+    return float(fitting + fitting * decay * (1 - exp(-(parameters / fitting - 1) / decay)))
+
+
+def mixed_size(active: float, total: float) -> float:
+    """The dense model that one with experts is worth."""
+    share = loss_effect("experts")["share"]
+    return float(total**share * active ** (1 - share))
+
+
+def precise_share(bits: float) -> float:
+    """The share of the parameters that count where weights and activations have so many bits, against 16."""
+    effect = loss_effect("precision")
+
+    def kept(width: float) -> float:
+        return (1 - exp(-width / effect["gamma_weights"])) * (1 - exp(-width / effect["gamma_activations"]))
+
+    return kept(bits) / kept(PLAIN_BITS) if bits < PLAIN_BITS else 1.0
+
+
+def tuning_factor(body: float, active: float, tokens: float, rate: float, batch: float) -> float:
+    """Loss over that of the best learning rate and batch; 1 outside the range of StepLaw's runs.
+
+    Args:
+        body: Parameters of the layers.
+        active: Those of them that take part in one token.
+        tokens: Tokens of the run.
+        rate: The peak learning rate.
+        batch: Tokens of a step.
+    """
+    effect = loss_effect("tuning")
+    if not (effect["parameters"][0] <= body <= effect["parameters"][1] and effect["tokens"][0] <= tokens <= effect["tokens"][1]):
+        return 1.0
+    run = Scale(int(body), int(tokens), 0)
+    x, y = log(rate / learning_rate(run, "step_law").value), log(batch / batch_tokens(run, "step_law").value)
+    cost = effect["rate"] * x * x + effect["product"] * x * y + effect["batch"] * y * y
+    return float(min(1 + (tokens / (20 * active)) ** -effect["shrink"] * cost, effect["most"]))
