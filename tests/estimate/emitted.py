@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from llmspec.emit.environment import environment
 from llmspec.lower.model import lower_model
+from llmspec.lower.training import lower_training
 from llmspec.network import Network
 from llmspec.resolve.resolved import Resolved
 
@@ -50,7 +51,7 @@ def _module(name: str, text: str, **needs: ModuleType) -> ModuleType:
 def emitted_model(resolved: Resolved, network: Network) -> tuple[nn.Module, Any]:
     """The emitted `Transformer` with initialised weights, and the emitted `CrossEntropy` as a function of logits and targets."""
     plan = lower_model(resolved, network)
-    names = SimpleNamespace(model=plan, config_classes=plan.config_classes, name="test")
+    names = SimpleNamespace(model=plan, training=lower_training(resolved), config_classes=plan.config_classes, name="test")
     jinja = environment()
     config = _module("config", jinja.get_template("project/config.py.jinja").render(plan=names))
     model = _module("model", jinja.get_template("project/model.py.jinja").render(plan=names), config=config)
