@@ -205,20 +205,23 @@ def _moments(resolved: Resolved, network: Network, device: Device, stage: _Stage
     weight_gradient = largest * (size if size < FLOAT else 0)
     fetched: dict[str, float] = {}
     reduced: dict[str, float] = {}
+    reduced_last: dict[str, float] = {}
     stays = layout.pipeline > 1 or not layout.reshard_after_forward
     if gathered:
         # The layer at work and the one fetched ahead, or all of them where they stay.
         whole = stage.layers if stays else min(2, stage.layers)
         fetched = {"gathered_parameters": size * (whole * stage.layer + stage.head)}
-        # The gradients of one unit in the product's format, and in fp32 where they are reduced.
-        reduced = {"reduce_buffers": (size + (FLOAT if size < FLOAT else 0)) * max(stage.layer, stage.head)}
+        # Gradients of the layer at work, of which one matrix's are there when it holds most beside them and all of them at its end, and in
+        # fp32 those of the unit before it, which are being reduced.
+        reduced = {"reduce_buffers": size * largest + FLOAT * stage.layer}
+        reduced_last = {"reduce_buffers": size * largest + FLOAT * stage.head}
         weight_gradient = 0
         if layout.pipeline > 1:
             # Stages turn from one micro batch to the other: gradients are added up whole, in fp32, and reduced at the end of the step.
-            reduced = {"reduce_buffers": FLOAT * stage.parameters}
+            reduced = reduced_last = {"reduce_buffers": FLOAT * stage.parameters}
     elif sharding in (1, 2):
         # DeepSpeed reduces and gathers in buckets.
-        reduced = {"reduce_buffers": 2 * size * min(numerics.bucket, stage.parameters)}
+        reduced = reduced_last = {"reduce_buffers": 2 * size * min(numerics.bucket, stage.parameters)}
 
     outer = _on_device(resolved, outer_kept(resolved, processor=device.is_processor))
     in_layers = sum(tensor.bytes_per_token for tensor in layers.kept) * share
@@ -245,7 +248,7 @@ def _moments(resolved: Resolved, network: Network, device: Device, stage: _Stage
             "weight_copies": copies + weight_gradient,
         }
         | fetched
-        | reduced,
+        | reduced_last,
         "in the backward pass of the first layer": states
         | {
             "gradients": max(standing, gradients - FLOAT * (stage.table + stage.layer) / (shards if sharding >= 2 else 1)),
@@ -256,6 +259,11 @@ def _moments(resolved: Resolved, network: Network, device: Device, stage: _Stage
         | reduced,
         "at the optimizer step": states | {"gradients": gradients} | (reduced if sharding in (1, 2) else {}),
     }
+    if gathered and layout.pipeline == 1:
+        moments["at the end of the first layer's backward pass"] = moments["in the backward pass of the first layer"] | {
+            "activations": masks,
+            "reduce_buffers": (size + FLOAT) * stage.layer,
+        }
     if stage.last:
         at_loss = states | {
             "gradients": standing,
@@ -402,7 +410,7 @@ def _formulas(
             ASSUMED,
         ),
         "reduce_buffers": (
-            "gradients of the largest unit in the product's format and in fp32; in a pipeline all of them; two buckets with DeepSpeed",
+            "gradients of the layer at work, and in fp32 of the one before it, being reduced; in a pipeline of all; DeepSpeed's buckets",
             (constant("a layer", stage.layer, COUNTED), constant("head", stage.head, COUNTED), precision),
             ASSUMED,
         ),
