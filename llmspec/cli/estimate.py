@@ -22,6 +22,7 @@ Output = Literal["table", "json", "csv"]
 )
 @click.option("--explain", is_flag=True, help="Print each figure's formula and the values in it.")
 @click.option("--format", "output", type=click.Choice(("table", "json", "csv")), default="table", show_default=True)
+@click.option("--html", type=click.Path(path_type=Path), help="Write the estimate as one HTML page too, with charts.")
 @diagnostics_option
 def command(
     specs: tuple[Path, ...],
@@ -29,6 +30,7 @@ def command(
     what_if: tuple[str, ...],
     explain: bool,
     output: Output,
+    html: Path | None,
     diagnostic_format: DiagnosticFormat,
 ) -> None:
     """Tell what the run of SPEC costs: parameters, FLOPs, memory, time, money, energy, carbon and the expected loss.
@@ -36,22 +38,33 @@ def command(
     Several specs are put side by side. One that has errors leaves the others alone; the exit code then is 1.
     """
     if len(specs) > 1 or what_if:
-        for option, given in (("--explain", explain), ("--what-if", bool(what_if) and len(specs) > 1)):
+        for option, given in (("--explain", explain), ("--html", html is not None), ("--what-if", bool(what_if) and len(specs) > 1)):
             if given:
                 raise click.UsageError(f"{option} takes one spec" + ("" if len(specs) > 1 else " without --what-if"))
         _several(specs, overrides, what_if, output, diagnostic_format)
     else:
-        _one(specs[0], overrides, explain, output, diagnostic_format)
+        _one(specs[0], overrides, explain, output, html, diagnostic_format)
 
 
-def _one(spec: Path, overrides: tuple[str, ...], explain: bool, output: Output, diagnostic_format: DiagnosticFormat) -> None:
+def _one(
+    spec: Path, overrides: tuple[str, ...], explain: bool, output: Output, html: Path | None, diagnostic_format: DiagnosticFormat
+) -> None:
     from llmspec.cli.estimate_text import advice, estimate_json, estimate_table
     from llmspec.compile import analyze
     from llmspec.variants import best_change
 
     with reporting(diagnostic_format) as bag:
         analysis = analyze(spec, overrides, bag, to_build=False)
-        change = best_change(analysis) if output != "csv" else None
+        change = best_change(analysis) if output != "csv" or html is not None else None
+        if html is not None:
+            from llmspec.cli.estimate_page import estimate_page
+            from llmspec.compare.problems import page_not_writable
+
+            try:
+                html.write_text(estimate_page(spec, overrides, analysis, change), encoding="utf-8")
+            except OSError as error:
+                bag.add(page_not_writable(html, (error.strerror or str(error)).lower()))
+                bag.raise_if_errors()
     if output == "json":
         click.echo(estimate_json(analysis.estimate, explain=explain, change=change))
     elif output == "csv":
@@ -61,6 +74,8 @@ def _one(spec: Path, overrides: tuple[str, ...], explain: bool, output: Output, 
         click.echo(cases_csv([Case(spec, (), bag, analysis)]), nl=False)
     else:
         click.echo(estimate_table(analysis.estimate, explain=explain, advice=advice(change)))
+        if html is not None:
+            click.echo(f"\nwrote {html}")
 
 
 def _several(

@@ -58,14 +58,14 @@ def estimate_table(estimate: Estimate, *, explain: bool = False, advice: Iterabl
     if explain:
         lines += ["", _bold("How each figure comes about")]
         for key, quantity in estimate.quantities().items():
-            lines += ["", *_derivation(key, quantity)]
+            lines += ["", *derivation(key, quantity)]
     return "\n".join(lines)
 
 
 def _model(estimate: Estimate) -> list[str]:
     parameters = estimate.parameters
     devices = f"{estimate.devices:,} x {estimate.device}" if estimate.devices > 1 else estimate.device
-    parts = ", ".join(f"{_words(name)} {scaled(q.value)}" for name, q in parameters.by_component.items())
+    parts = ", ".join(f"{words(name)} {scaled(q.value)}" for name, q in parameters.by_component.items())
     total, per_token = estimate.flops.total.value, scaled(estimate.flops.per_token.value).replace("B", "G")
     return [
         f"{_bold(estimate.name)} on {devices}",
@@ -146,7 +146,7 @@ def _run(estimate: Estimate) -> list[str]:
     )
     lines += [_row("", line) for line in _wrapped(loss.verdict + optimal)]
     largest = max(estimate.memory.by_component, key=lambda name: estimate.memory.by_component[name])
-    lines.append(_row("  dominating", f"{_words(step.dominant)} in time, {_words(largest)} in memory"))
+    lines.append(_row("  dominating", f"{words(step.dominant)} in time, {words(largest)} in memory"))
     return lines
 
 
@@ -165,9 +165,10 @@ def advice(change: Change | None) -> list[str]:
     ]
 
 
-def _derivation(key: str, quantity: Quantity) -> list[str]:
+def derivation(key: str, quantity: Quantity, *, bold: bool = True) -> list[str]:
+    """How a figure comes about: its value, formula, inputs and source, a line each or more."""
     unit = f" {quantity.unit}" if quantity.unit else ""
-    lines = [f"{_bold(key)} = {_exact(quantity.value)}{unit}{bounds(quantity, _exact)}"]
+    lines = [f"{_bold(key) if bold else key} = {_exact(quantity.value)}{unit}{bounds(quantity, _exact)}"]
     lines += [f"    {'= ' if n == 0 else '  '}{line}" for n, line in enumerate(_wrapped(quantity.formula, WIDTH - 6))]
     names = max((len(i.name) for i in quantity.inputs), default=0)
     values = max((len(i.value) for i in quantity.inputs), default=0)
@@ -184,7 +185,7 @@ def _bars(parts: Mapping[str, float], whole: float, show: Callable[[float], str]
     block = "█" if unicode() else "#"
     for name, value in sorted(parts.items(), key=lambda item: -item[1]):
         share = value / whole
-        yield _row(f"  {_words(name)}", f"{show(value):>10} {share:>5.0%}  {_plain_or(click.style(block * round(BAR * share), fg='cyan'))}")
+        yield _row(f"  {words(name)}", f"{show(value):>10} {share:>5.0%}  {_plain_or(click.style(block * round(BAR * share), fg='cyan'))}")
 
 
 def _bold(text: str, width: int = 0) -> str:
@@ -205,7 +206,8 @@ def unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") in {"utf8", "utf16", "utf32"}
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
+    """A component's name for people."""
     return name.replace("_", " ")
 
 

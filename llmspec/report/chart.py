@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Point = tuple[float, float]
 
@@ -12,6 +12,10 @@ class Series(NamedTuple):
 
     name: str
     points: tuple[Point, ...]
+    labels: tuple[str, ...] = ()
+    """What each point is; shown when the reader points at it."""
+    kind: Literal["mark", "faint", "here"] = "mark"
+    """How its marks look beside the line."""
 
 
 class Band(NamedTuple):
@@ -35,10 +39,14 @@ class Chart(NamedTuple):
     band: Band | None = None
     x_end: float | None = None
     """Where the x axis ends; None is the last point."""
+    logarithmic: bool = False
+    """Whether both axes are logarithmic; all values then are above 0, and there is no band."""
+    x_ticks: tuple[float, ...] = ()
+    """Where the x axis is labelled; empty is at round values."""
 
 
 class Frame(NamedTuple):
-    """The rectangle of values that a chart shows."""
+    """The rectangle of values that a chart shows; of their logarithms, where the chart is logarithmic."""
 
     left: float
     right: float
@@ -53,6 +61,8 @@ def frame(chart: Chart) -> Frame:
     than ten times the spread of its middle is shown.
     """
     points = [point for series in chart.series for point in series.points if math.isfinite(point[1])]
+    if chart.logarithmic:
+        return _logarithmic_frame(points)
     xs = [x for x, _ in points] or [0.0, 1.0]
     expected = [value for value in (chart.band or ())[1:4] if isinstance(value, float | int)]
     ys = sorted([y for _, y in points] or [0.0, 1.0])
@@ -65,6 +75,28 @@ def frame(chart: Chart) -> Frame:
     left, right = min(xs), max(*xs, chart.x_end if chart.x_end is not None else -math.inf)
     low = bottom - margin if bottom < 0 or bottom - margin > 0 else 0.0
     return Frame(left, right if right > left else left + 1.0, low, top + margin)
+
+
+def _logarithmic_frame(points: list[Point]) -> Frame:
+    """A little more than all points. A factor of two is always shown, since less than that is no slope."""
+    xs, ys = ([math.log10(point[axis]) for point in points if min(point) > 0] or [0.0, 1.0] for axis in (0, 1))
+    low, high = min(ys), max(ys)
+    missing = max(0.0, math.log10(2) - (high - low)) / 2
+    margins = max(0.05, (max(xs) - min(xs)) * 0.05), max(0.05, (high - low) * 0.08)
+    return Frame(min(xs) - margins[0], max(xs) + margins[0], low - missing - margins[1], high + missing + margins[1])
+
+
+def logarithmic_ticks(low: float, high: float, count: int) -> Iterator[float]:
+    """Round values between two powers of ten, about `count` of them, or fewer."""
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    for factors in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5), (1, 3), (1,)):
+        found = [factor * 10.0**decade for decade in decades for factor in factors]
+        found = [value for value in found if low <= math.log10(value) <= high]
+        if len(found) <= count:
+            break
+    else:
+        found = found[:: -(-len(found) // count)]
+    return iter(found)
 
 
 def ticks(low: float, high: float, count: int) -> Iterator[float]:

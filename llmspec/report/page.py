@@ -16,12 +16,26 @@ table { border-collapse: collapse; width: 100%; margin: 1.2rem 0; font-variant-n
 th, td { padding: 0.35rem 0.6rem; text-align: right; border-bottom: 1px solid #d8dee4; white-space: nowrap; }
 th:first-child, td:first-child, th:last-child, td:last-child { text-align: left; }
 td:first-child { white-space: normal; min-width: 12rem; }
+.wrapped td { vertical-align: top; } .wrapped td:last-child { white-space: normal; width: 50%; }
 small { display: block; color: #656d76; line-height: 1.3; }
 .good { color: #1a7f37; } .bad { color: #bc4c00; }
 .scroll { overflow-x: auto; }
 figure { margin: 1.5rem 0; }
+figcaption { color: #656d76; font-size: 0.87rem; padding: 0 0.5rem; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0.5rem 2rem; align-items: start; }
+.gallery figure { margin: 0.75rem 0; }
+summary { cursor: pointer; }
+details details { margin: 0.2rem 0 0.2rem 1rem; }
+.folded > summary { font-weight: 600; margin: 1rem 0 0.5rem; }
+pre { font: 12px/1.45 ui-monospace, monospace; overflow-x: auto; margin: 0.3rem 0 0.8rem; }
+@media (max-width: 40rem) {
+  .wrapped thead { display: none; }
+  .wrapped tr { display: grid; grid-template-columns: 1fr auto; border-bottom: 1px solid #8886; }
+  .wrapped td { border: 0; } .wrapped td:first-child { min-width: 0; }
+  .wrapped td:last-child { grid-column: 1 / -1; width: auto; padding-top: 0; }
+}
 @media (prefers-color-scheme: dark) {
-  body { color: #e6edf3; background: #0d1117; } p, small { color: #8d96a0; } th, td { border-color: #30363d; }
+  body { color: #e6edf3; background: #0d1117; } p, small, figcaption { color: #8d96a0; } th, td { border-color: #30363d; }
   .good { color: #3fb950; } .bad { color: #f0883e; }
 }
 """
@@ -32,9 +46,13 @@ def page(title: str, remarks: Iterable[str], header: Sequence[str], rows: Iterab
 
     A cell that starts with `inside` or `outside` is coloured so; what stands after a line end in a cell is small.
     """
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     figures = "\n".join(f"<figure>{svg(chart, style=False)}</figure>" for chart in charts)
+    return document(title, remarks, [table(header, rows), figures])
+
+
+def document(title: str, remarks: Iterable[str], blocks: Iterable[str]) -> str:
+    """A whole page of blocks, which are HTML already."""
+    body = "\n".join(blocks)
     return f"""\
 <!doctype html>
 <html lang="en">
@@ -47,17 +65,43 @@ def page(title: str, remarks: Iterable[str], header: Sequence[str], rows: Iterab
 </head>
 <body>
 <h1>{escape(title)}</h1>
-{"".join(f"<p>{escape(remark)}</p>" for remark in remarks)}
-<div class="scroll"><table>
+{"".join(map(remark, remarks))}
+{body}
+</body>
+</html>
+"""
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wrapped: bool = False) -> str:
+    """A table; what stands after a line end in a cell is small. `wrapped` ends long lines of the last column where the page ends."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return f"""\
+<div class="scroll"><table{' class="wrapped"' if wrapped else ""}>
 <thead><tr>{head}</tr></thead>
 <tbody>
 {body}
 </tbody>
-</table></div>
-{figures}
-</body>
-</html>
-"""
+</table></div>"""
+
+
+def remark(text: str) -> str:
+    """A paragraph."""
+    return f"<p>{escape(text)}</p>"
+
+
+def gallery(pictures: Iterable[tuple[str, str]]) -> str:
+    """Pictures side by side where there is room, each an `<svg>` with a caption."""
+    figures = "\n".join(f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>" for picture, caption in pictures)
+    return f'<div class="gallery">\n{figures}\n</div>'
+
+
+def folded(title: str, entries: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """Texts that open when the reader asks for them: each a heading and lines."""
+    inner = "\n".join(
+        f"<details><summary>{escape(heading)}</summary><pre>{escape(chr(10).join(lines))}</pre></details>" for heading, lines in entries
+    )
+    return f'<details class="folded"><summary>{escape(title)}</summary>\n{inner}\n</details>'
 
 
 def _cell(text: str) -> str:

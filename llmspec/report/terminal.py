@@ -2,7 +2,7 @@
 
 import math
 
-from llmspec.report.chart import Chart, Frame, frame, readable, thinned
+from llmspec.report.chart import Chart, Frame, Series, frame, readable, thinned
 
 # The bits of the dots of a braille cell, by row and column.
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -19,6 +19,10 @@ def terminal_chart(chart: Chart, *, width: int = 72, height: int = 12, unicode: 
         unicode: Whether the terminal shows braille and shades.
     """
     shown = frame(chart)
+    written = readable
+    if chart.logarithmic:
+        written = _of_logarithm
+        chart = chart._replace(series=tuple(_logarithms(series) for series in chart.series), logarithmic=False, band=None)
     shaded = _shaded_cells(chart, shown, width, height)
     dots: dict[tuple[int, int], int] = {}
     first, *others = chart.series
@@ -41,7 +45,7 @@ def terminal_chart(chart: Chart, *, width: int = 72, height: int = 12, unicode: 
             else:
                 cells.append(" ")
         rows.append("".join(cells).rstrip())
-    labels = {0: readable(shown.top), height // 2: readable((shown.top + shown.bottom) / 2), height - 1: readable(shown.bottom)}
+    labels = {0: written(shown.top), height // 2: written((shown.top + shown.bottom) / 2), height - 1: written(shown.bottom)}
     edge = max(map(len, labels.values()))
     bar = "│" if unicode else "|"
     legend = [chart.title, *(f"{mark} {series.name}" for series in others)]
@@ -49,11 +53,19 @@ def terminal_chart(chart: Chart, *, width: int = 72, height: int = 12, unicode: 
         legend.append(f"{'░' if unicode else '.'} {chart.band.name}")
     lines = ["   ".join(legend)]
     lines += [f"{labels.get(row, ''):>{edge}} {bar}{text}" for row, text in enumerate(rows)]
-    left, right = readable(shown.left), f"{chart.x_label} {readable(shown.right)}"
+    left, right = written(shown.left), f"{chart.x_label} {written(shown.right)}"
     corner, line = ("└", "─") if unicode else ("+", "-")
     lines.append(f"{'':{edge}} {corner}{line * width}")
     lines.append(f"{'':{edge}}  {left}{right:>{width - len(left)}}")
     return "\n".join(lines)
+
+
+def _logarithms(series: Series) -> Series:
+    return series._replace(points=tuple((math.log10(x), math.log10(y)) for x, y in series.points if min(x, y) > 0))
+
+
+def _of_logarithm(value: float) -> str:
+    return readable(10.0**value)
 
 
 def _shaded_cells(chart: Chart, shown: Frame, width: int, height: int) -> set[tuple[int, int]]:

@@ -37,7 +37,7 @@ def test_options_are_these(llmspec: Run) -> None:
     """A change of this table is a change for every user."""
     options = {
         "validate": {"--set", "--format"},
-        "estimate": {"--set", "--what-if", "--explain", "--format", "--diagnostics"},
+        "estimate": {"--set", "--what-if", "--explain", "--format", "--html", "--diagnostics"},
         "build": {"--output", "--plan", "--diff", "--check", "--set", "--format"},
         "compare": {"--output-dir", "--format", "--html", "--diagnostics"},
         "explain": set(),

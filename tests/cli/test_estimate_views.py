@@ -3,14 +3,19 @@
 import csv
 import io
 import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmspec.cli.estimate_page import estimate_page
 from llmspec.compile import analyze
 from llmspec.diagnostics import Bag, CompilationError
-from llmspec.variants import best_change, variations
+from llmspec.report import Bar, Bars, Chart, Series, bars_svg, svg, terminal_chart
+from llmspec.variants import best_change, on_other_accelerators, over_nodes, variations
 from tests.cli.conftest import ROOT, Run
 
 QUICKSTART = ROOT / "specs/quickstart.yaml"
@@ -174,3 +179,94 @@ def test_following_the_changes_ends_where_none_helps() -> None:
             return
         taken[change.field] = change.value
     raise AssertionError(taken)
+
+
+def test_page_stands_alone_and_holds_what_the_json_says(llmspec: Run, tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+    finished = llmspec("estimate", QUICKSTART, "--html", target)
+    assert finished.returncode == 0 and finished.stdout.endswith(f"wrote {target}\n")
+    html = target.read_text()
+    assert not re.search(r"""\s(src|href|on\w+)\s*=|url\(|@import|<script|<link""", html)
+    assert "prefers-color-scheme: dark" in html and "max-width: 40rem" in html
+    pictures = [ElementTree.fromstring(picture) for picture in re.findall(r"<svg.*?</svg>", html, re.DOTALL)]
+    titles = [picture.attrib["aria-label"] for picture in pictures]
+    assert titles == [
+        "Memory of a device",
+        "Time of a step",
+        "Cost by provider",
+        "Step over devices",
+        "Cost over devices",
+        "Time against money",
+    ]
+    estimate = json.loads(llmspec("estimate", QUICKSTART, "--format", "json", "--explain").stdout)
+    for name in estimate["time"]["step_by_component"]:
+        assert name.replace("_", " ") in html
+    for key, derivation in estimate["derivations"].items():
+        assert f"<summary>{key} = " in html
+        assert escape(" ".join(derivation["formula"].split())[:60]) in html
+    curve = pictures[titles.index("Step over devices")]
+    labels = [element.text or "" for element in curve.iter() if element.tag.endswith("title")]
+    four = json.loads(llmspec("estimate", QUICKSTART, "--format", "json", "--set", "hardware.nodes=4").stdout)
+    hours = four["time"]["total_hours"]
+    assert any(label.startswith(f"4 x Two CPU cores: {hours * 60:.1f} min") for label in labels)
+    marks = [circle for circle in curve.iter() if circle.tag.endswith("circle")]
+    assert [mark.attrib["class"] for mark in marks].count("here") == 1
+    assert [mark.attrib["class"] for mark in marks].count("mark") == 4
+
+
+def test_page_escapes_what_a_spec_says(llmspec: Run, tmp_path: Path) -> None:
+    hostile = '</title><script>alert("1")</script>&'
+    spec = tmp_path / "<img src=x onerror=alert(1)>.yaml"
+    text = re.sub(r"(?m)^description:.*$", f"description: {json.dumps(hostile)}", QUICKSTART.read_text())
+    spec.write_text(text)
+    assert llmspec("estimate", spec, "--html", tmp_path / "page.html").returncode == 0
+    html = (tmp_path / "page.html").read_text()
+    assert "<script" not in html and "<img" not in html and escape(hostile) in html
+    assert html.count("</title>") == html.count("<title>")
+
+
+def test_page_that_cannot_be_written(llmspec: Run, tmp_path: Path) -> None:
+    finished = llmspec("estimate", QUICKSTART, "--html", tmp_path, "--diagnostics", "concise")
+    assert finished.returncode == 1 and "LS523" in finished.stderr and finished.stdout == ""
+    assert llmspec("estimate", QUICKSTART, LLAMA, "--html", tmp_path / "page.html").returncode == 2
+
+
+def test_nothing_beats_the_frontier() -> None:
+    analysis = analyze(LLAMA, (), Bag(), to_build=False)
+    nodes = over_nodes(LLAMA, (), analysis)
+    assert [case.estimate.devices for case in nodes if case.estimate is not None] == sorted({8, 16, 32, 64, 128})
+    others = on_other_accelerators(LLAMA, (), analysis)
+    assert len({case.estimate.device for case in others if case.estimate is not None}) > 5
+    html = estimate_page(LLAMA, (), analysis, None)
+    picture = ElementTree.fromstring(
+        next(p for p in re.findall(r"<svg.*?</svg>", html, re.DOTALL) if 'aria-label="Time against money"' in p)
+    )
+    circles = [element.attrib for element in picture.iter() if element.tag.endswith("circle")]
+    places = {kind: [(float(c["cx"]), float(c["cy"])) for c in circles if c["class"] == kind] for kind in ("faint", "mark", "here")}
+    assert len(places["here"]) == 1 and len(places["mark"]) >= 2 and len(places["faint"]) > 10
+    for x, y in places["faint"] + places["here"]:
+        # Further left is faster, further down is cheaper.
+        assert any(best_x <= x and best_y >= y for best_x, best_y in places["mark"])
+
+
+@pytest.mark.parametrize("points", [[(1.0, 5.0)], [(1.0, 2.0), (1e6, 2.0)], [(1e-9, 1e-3), (3.0, 1e12)]], ids=str)
+def test_logarithmic_charts_show_every_point(points: list[tuple[float, float]]) -> None:
+    here = Series("here", (points[0],), ("<&>",), "here")
+    chart = Chart("Curve", "x", "y", (Series("line", tuple(points)), here), logarithmic=True)
+    picture = ElementTree.fromstring(svg(chart, width=480))
+    texts = [element.text for element in picture.iter() if element.tag.endswith("}text")]
+    assert len(texts) >= 4
+    line = next(element for element in picture.iter() if element.tag.endswith("polyline"))
+    drawn = [tuple(map(float, place.split(","))) for place in line.attrib["points"].split()]
+    assert len(drawn) == len(points) and all(64 < x < 464 and 54 < y < 258 for x, y in drawn)
+    assert all(len(row) <= 70 for row in terminal_chart(chart, width=40, height=6).splitlines())
+
+
+def test_bars_hold_their_labels() -> None:
+    bars = (Bar("a very long name of a component", 1.0), Bar("<b>", 0.0), Bar("most", 2.0, here=True, low=1.0, high=3.0))
+    picture = ElementTree.fromstring(bars_svg(Bars("<Title>", "GiB", bars, "{:.2f} GiB".format, ("capacity", 2.5))))
+    rectangles = [element.attrib for element in picture.iter() if element.tag.endswith("rect")]
+    widths = [float(rectangle["width"]) for rectangle in rectangles]
+    assert widths[1] == 0 and widths[2] == pytest.approx(2 * widths[0], abs=0.2)
+    assert all(float(rectangle["x"]) + float(rectangle["width"]) < 480 - 60 for rectangle in rectangles)
+    assert [rectangle["class"] for rectangle in rectangles] == ["bar", "bar", "bar here"]
