@@ -49,7 +49,7 @@ def command(
 def _one(
     spec: Path, overrides: tuple[str, ...], explain: bool, output: Output, html: Path | None, diagnostic_format: DiagnosticFormat
 ) -> None:
-    from llmspec.cli.estimate_text import advice, estimate_json, estimate_table
+    from llmspec.cli.estimate_text import advice, change_json, estimate_json, estimate_table
     from llmspec.compile import analyze
     from llmspec.variants import best_change
 
@@ -66,7 +66,7 @@ def _one(
                 bag.add(page_not_writable(html, (error.strerror or str(error)).lower()))
                 bag.raise_if_errors()
     if output == "json":
-        click.echo(estimate_json(analysis.estimate, explain=explain, change=change))
+        click.echo(estimate_json(analysis.estimate, explain=explain, helps_most=change_json(change)))
     elif output == "csv":
         from llmspec.cli.estimate_many import cases_csv
         from llmspec.variants import Case

@@ -17,19 +17,23 @@ LABEL = 20
 _SCALES = ((1e15, "e15"), (1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
 
 
-def estimate_json(estimate: Estimate, *, explain: bool = False, change: Change | None = None) -> str:
-    """The estimate as JSON, with every derivation where `explain` asks for it; `llmspec.estimate.estimate` lists its keys.
+def estimate_json(estimate: Estimate, *, explain: bool = False, **beside: Any) -> str:
+    """The estimate as JSON, with every derivation where `explain` asks for it, and what else is known beside it.
 
-    Beside them stands `helps_most`: null, or the change of one field that shortens a step most, as
-
-        field, value, before                  what to change, to what, from what
-        saves                                 share of a step's time
-        step_seconds, total_hours, usd, memory_gib
+    `llmspec.estimate.estimate` lists the estimate's keys. The command adds `helps_most`, which is `change_json`.
     """
-    return json.dumps(estimate.to_json(derivations=explain) | {"helps_most": change and _change_values(change)}, indent=2)
+    return json.dumps(estimate.to_json(derivations=explain) | beside, indent=2)
 
 
-def _change_values(change: Change) -> dict[str, Any]:
+def change_json(change: Change | None) -> dict[str, Any] | None:
+    """The change of one field that shortens a step most; None where none helps.
+
+    field, value, before                              what to change, to what, from what
+    saves                                             share of a step's time
+    step_seconds, total_hours, usd, memory_gib        with the change; usd is null where nobody quotes the device
+    """
+    if change is None:
+        return None
     figures = change.estimate
     return {
         "field": change.field,

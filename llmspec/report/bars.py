@@ -8,7 +8,7 @@ from llmspec.report.chart import ticks
 
 WIDTH, ROW, TOP, BOTTOM = 480, 24, 34, 30
 # Of a character of the font, about.
-CHARACTER, MOST_CHARACTERS = 6.8, 22
+CHARACTER, MOST_CHARACTERS = 7.0, 22
 
 
 class Bar(NamedTuple):
