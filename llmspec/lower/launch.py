@@ -173,7 +173,7 @@ def _environment(spec: Spec) -> tuple[Variable, ...]:
         # Segments that grow leave less memory unused between tensors of changing sizes.
         variables.append(Variable("PYTORCH_ALLOC_CONF", "expandable_segments:True", gives_way=True))
     elif accelerator is not None and accelerator.is_cpu:
-        # Threads that wait for each other leave their cores to others, which doubles the speed on a machine that has more to do.
+        # Threads that wait for each other leave their cores to others, on a machine that has more to do.
         variables.append(Variable("OMP_WAIT_POLICY", "PASSIVE", gives_way=True))
     return tuple(variable for variable in variables if not (variable.gives_way and variable.name in spec.launch.environment))
 
