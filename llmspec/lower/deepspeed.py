@@ -19,14 +19,15 @@ _PERSISTENT = 10_000
 class DeepspeedPlan:
     """What the templates need to know of the DeepSpeed engine.
 
-    `convertible_stages` are those whose checkpoints can be resumed, `loss_scaler` is the class that they hold. `sharded` says that a
-    device holds only its share of the parameters between steps, `replicated` that nothing at all is sharded. `optimizer_title` and
-    `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says which Adam.
+    `convertible_stages` are those whose checkpoints can be resumed. `scales` says that the loss is scaled, which `loss_scaler` does.
+    `sharded` says that a device holds only its share of the parameters between steps, `replicated` that nothing at all is sharded.
+    `optimizer_title` and `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says which Adam.
     """
 
     zero_stage: int
     convertible_stages: tuple[int, ...]
     loss_scaler: str
+    scales: bool
     sharded: bool
     replicated: bool
     sharding_phrase: str
@@ -62,6 +63,7 @@ def lower_deepspeed(resolved: Resolved, network: Network) -> DeepspeedPlan | Non
         zero_stage=stage,
         convertible_stages=(3,) if stage == 3 else (1, 2),
         loss_scaler="DynamicLossScaler" if spec.precision == "fp16" else "LossScaler",
+        scales=spec.precision == "fp16",
         sharded=stage == 3,
         replicated=stage == 0,
         sharding_phrase=_SHARDED[stage],
@@ -97,6 +99,9 @@ def _numerics(spec: Spec) -> dict[str, Any]:
     """Number formats: of parameters, of the gradients that are added up, and of what the processes send one another."""
     off = {"enabled": False}
     reduction = {"data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"}
+    if spec.precision == "fp16":
+        scaling = {"loss_scale": 0, "initial_scale_power": 16, "loss_scale_window": 1000, "hysteresis": 1, "min_loss_scale": 1}
+        return {"bf16": off, "fp16": {"enabled": True, **scaling}, **reduction}
     if spec.precision == "bf16":
         return {"bf16": {"enabled": True, "check_grad_overflow": True}, "fp16": off, **reduction}
     return {"bf16": off, "fp16": off, **reduction}

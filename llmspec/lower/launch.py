@@ -8,9 +8,9 @@ from llmspec.catalog import find_accelerator
 from llmspec.lower.pieces import ConfigClass, EmittedFile
 from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema import Spec
-from llmspec.spec.schema.launch import ApptainerContainer, DockerLaunch, KubernetesLaunch, SkyPilotLaunch, SlurmLaunch
+from llmspec.spec.schema.launch import ApptainerContainer, DeepspeedLaunch, DockerLaunch, KubernetesLaunch, SkyPilotLaunch, SlurmLaunch
 
-_EXECUTABLES = {"local": "local.sh", "torchrun": "torchrun.sh", "slurm": "slurm.sbatch"}
+_EXECUTABLES = {"local": "local.sh", "torchrun": "torchrun.sh", "deepspeed": "deepspeed.sh", "slurm": "slurm.sbatch"}
 _TEMPLATES = "project/launch"
 
 # How long processes may go on after one has ended. All end together, unless one died and the others wait for it.
@@ -35,6 +35,15 @@ class TorchrunPlan:
     elastic: bool
     port: int
     max_restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeepspeedLaunchPlan:
+    """What launch/deepspeed.sh and the files beside it need to know. `environment` is written as DeepSpeed's launcher reads it."""
+
+    port: int
+    hosts: tuple[str, ...]
+    environment: tuple[Variable, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,7 @@ class LaunchPlan:
 
     local: bool
     torchrun: TorchrunPlan | None
+    deepspeed: DeepspeedLaunchPlan | None
     slurm: SlurmPlan | None
     kubernetes: KubernetesPlan | None
     skypilot: SkyPilotPlan | None
@@ -135,6 +145,7 @@ def lower_launch(resolved: Resolved) -> LaunchPlan:
         torchrun=None
         if torchrun is None
         else TorchrunPlan(elastic=torchrun.rendezvous == "elastic", port=torchrun.port, max_restarts=torchrun.max_restarts),
+        deepspeed=None if launch.deepspeed is None else _deepspeed(spec, launch.deepspeed),
         slurm=None if launch.slurm is None else _slurm(spec, launch.slurm),
         kubernetes=None if launch.kubernetes is None else _kubernetes(spec, launch.kubernetes),
         skypilot=None if launch.skypilot is None else _skypilot(launch.skypilot),
@@ -155,6 +166,10 @@ def _files(spec: Spec) -> Iterator[EmittedFile]:
     for name, file in _EXECUTABLES.items():
         if getattr(launch, name) is not None:
             yield EmittedFile(f"launch/{file}", f"{_TEMPLATES}/{file}.jinja", executable=True)
+    if launch.deepspeed is not None and spec.hardware.nodes > 1:
+        yield EmittedFile("launch/hostfile", f"{_TEMPLATES}/hostfile.jinja")
+        if _environment(spec):
+            yield EmittedFile("launch/deepspeed.env", f"{_TEMPLATES}/deepspeed.env.jinja")
     if launch.kubernetes is not None:
         yield EmittedFile("launch/kubernetes.yaml", f"{_TEMPLATES}/kubernetes_{launch.kubernetes.workload}.yaml.jinja")
         yield EmittedFile("launch/kubernetes_data.yaml", f"{_TEMPLATES}/kubernetes_data.yaml.jinja")
@@ -163,6 +178,19 @@ def _files(spec: Spec) -> Iterator[EmittedFile]:
     if launch.docker is not None:
         yield EmittedFile("Dockerfile", "project/Dockerfile.jinja")
         yield EmittedFile(".dockerignore", "project/dockerignore.jinja")
+
+
+def _deepspeed(spec: Spec, launch: DeepspeedLaunch) -> DeepspeedLaunchPlan:
+    """Each value goes to the other machines between double quotes, by way of pdsh, to which a percent sign means something too."""
+    several = spec.hardware.nodes > 1
+    escaped = [
+        replace(variable, value=re.sub(r'([\\"$`])', r"\\\1", variable.value).replace("%", "%%"))
+        for variable in _environment(spec)
+        if several
+    ]
+    return DeepspeedLaunchPlan(
+        port=launch.port, hosts=tuple(f"machine-{number}" for number in range(spec.hardware.nodes)), environment=tuple(escaped)
+    )
 
 
 def _environment(spec: Spec) -> tuple[Variable, ...]:

@@ -37,6 +37,9 @@ _PURPOSES = {
     "export.py": "writes a checkpoint as a Hugging Face model",
     "launch/local.sh": "everything in order on this machine",
     "launch/torchrun.sh": "training, one process a device, on one or several machines",
+    "launch/deepspeed.sh": "training with DeepSpeed's launcher, on one or several machines",
+    "launch/hostfile": "the names of those machines",
+    "launch/deepspeed.env": "what they set before training",
     "launch/slurm.sbatch": "training as a job of a Slurm cluster",
     "launch/kubernetes_data.yaml": "tokenizer and data on a Kubernetes cluster, before training",
     "launch/kubernetes.yaml": "training as a job of a Kubernetes cluster",
@@ -49,6 +52,7 @@ _PURPOSES = {
 # How each launcher is started, and how it is stopped so that it saves first.
 _LAUNCHERS = (
     ("launch/torchrun.sh", "launch/torchrun.sh", "Ctrl-C, or `kill` of the script"),
+    ("launch/deepspeed.sh", "launch/deepspeed.sh", "Ctrl-C"),
     ("launch/slurm.sbatch", "sbatch launch/slurm.sbatch", "`scancel JOB`"),
     ("launch/kubernetes.yaml", "kubectl apply -f launch/kubernetes.yaml", "`kubectl delete -f launch/kubernetes.yaml`"),
     ("launch/skypilot.yaml", "sky jobs launch launch/skypilot.yaml", "`sky jobs cancel JOB`"),

@@ -58,7 +58,7 @@ def lower_training(resolved: Resolved) -> TrainingPlan:
         clips=spec.training.max_grad_norm != "none",
         precision=spec.precision,
         autocast=AUTOCAST[spec.precision],
-        scales=spec.precision == "fp16",
+        scales=spec.precision == "fp16" and not deepspeed,  # which does it by itself
         fp8=spec.precision == "fp8",
         dropout=spec.architecture.dropout > 0 or spec.architecture.attention.dropout > 0,
         document_mask=spec.data.packing.document_mask,

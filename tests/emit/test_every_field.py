@@ -321,6 +321,8 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("launch.torchrun.rendezvous", {"launch": {"torchrun": {}}}, {"launch.torchrun.rendezvous": "elastic"}),
     ("launch.torchrun.max_restarts", {"launch": {"torchrun": {"rendezvous": "elastic"}}}, {"launch.torchrun.max_restarts": 5}),
     ("launch.slurm", {"launch": {"local": {}}}, {"launch.slurm": {}}),
+    ("launch.deepspeed", ZERO3 | {"launch": {"local": {}}}, {"launch.deepspeed": {}}),
+    ("launch.deepspeed.port", ZERO3 | {"launch": {"deepspeed": {}}}, {"launch.deepspeed.port": 29_501}),
     *[
         (f"launch.slurm.{name}", {"launch": {"slurm": {}}}, {f"launch.slurm.{name}": value})
         for name, value in {

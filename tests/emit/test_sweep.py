@@ -124,7 +124,7 @@ KNOBS: dict[str, list[Mapping[str, Any]]] = {
         {"parallelism.data": "hsdp"},
         {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 0, "precision": "fp32"},
         {"parallelism.engine": "deepspeed"},
-        {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 3},
+        {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 3, "launch.deepspeed": {}},
         {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 2, "parallelism.offload": {"optimizer": "cpu"}},
         {"parallelism.engine": "deepspeed", "parallelism.zero_stage": 3, "parallelism.offload": {"parameters": "cpu"}},
     ],

@@ -47,7 +47,8 @@ def zero_and_deepspeed_go_together(resolved: Resolved) -> Iterator[Finding]:
     """ZeRO without DeepSpeed, or DeepSpeed without ZeRO.
 
     ## What it checks
-    `data: zero`, a `zero_stage` above 0 and `offload` stand with `engine: deepspeed`, and with that engine `data` is `zero`.
+    `data: zero`, a `zero_stage` above 0, `offload`, `deepspeed_optimizer` and `launch.deepspeed` stand with `engine: deepspeed`, and with
+    that engine `data` is `zero`.
 
     ## Why it matters
     ZeRO is how DeepSpeed keeps replicas in step, and its stages and offloading mean nothing to the torch engine, which has `ddp`, `fsdp`
@@ -91,6 +92,14 @@ def zero_and_deepspeed_go_together(resolved: Resolved) -> Iterator[Finding]:
             facts=engine,
             help=("use `engine: deepspeed`, or leave `offload` out",),
         )
+    if layout.deepspeed_optimizer:
+        help_line = "use `engine: deepspeed`, or leave `deepspeed_optimizer` out"
+        yield Finding(
+            "DeepSpeed's optimizer needs the DeepSpeed engine", "parallelism.deepspeed_optimizer", facts=engine, help=(help_line,)
+        )
+    if resolved.spec.launch.deepspeed is not None:
+        help_line = "use `torchrun: {}`, or `engine: deepspeed`"
+        yield Finding("DeepSpeed's launcher needs the DeepSpeed engine", "launch.deepspeed", facts=engine, help=(help_line,))
 
 
 @rule("LS372", "offload-needs-more-sharding", since="0.1")
@@ -202,6 +211,41 @@ def offload_without_path(resolved: Resolved) -> Iterator[Finding]:
                 "the disk to offload to is not named", f"parallelism.offload.{name}", help=("add `nvme_path: /mnt/nvme`, with yours",)
             )
             return
+
+
+@rule("LS376", "fp8-with-deepspeed", since="0.1")
+def fp8_with_deepspeed(resolved: Resolved) -> Iterator[Finding]:
+    """8-bit matrix products with DeepSpeed.
+
+    ## What it checks
+    With the DeepSpeed engine `precision` is fp32, bf16 or fp16.
+
+    ## Why it matters
+    fp8 training replaces the layers' matrices by tensors that carry scales. ZeRO lays parameters end to end in buffers of one plain
+    number format, in which such tensors do not survive.
+
+    ## Example
+    ```yaml
+    precision: fp8
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: deepspeed}
+    ```
+
+    Use instead:
+    ```yaml
+    precision: fp8
+    hardware: {accelerator: h100-sxm, accelerators_per_node: 8}
+    parallelism: {engine: torch, data: fsdp}
+    ```
+    """
+    spec = resolved.spec
+    if spec.parallelism.engine == "deepspeed" and spec.precision in ("fp8", "fp4"):
+        yield Finding(
+            f"the DeepSpeed engine does not train in {spec.precision}",
+            "precision",
+            facts=(fact(resolved, "parallelism.engine"),),
+            help=("use `bf16`, or `engine: torch` with `data: fsdp`",),
+        )
 
 
 @rule("LS377", "deepspeed-on-one-device", since="0.1", severity=Severity.WARNING)

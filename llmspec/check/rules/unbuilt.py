@@ -17,7 +17,7 @@ _PHRASES = {
     "context": "context parallelism",
     "expert": "expert parallelism",
 }
-_PRECISIONS = {"torch": ("bf16", "fp16", "fp32", "fp8"), "deepspeed": ("bf16", "fp32")}
+_PRECISIONS = ("bf16", "fp16", "fp32", "fp8")
 
 
 @build_rule("LS390", "layout-not-built-yet", since="0.1")
@@ -52,7 +52,7 @@ def precision_not_built_yet(resolved: Resolved) -> Iterator[Finding]:
     """A number format that `estimate` knows and `build` does not.
 
     ## What it checks
-    `precision` is one that projects are written for: fp32 and bf16 with both engines, fp16 and fp8 with torch.
+    `precision` is one that projects are written for.
 
     ## Why it matters
     The estimate tells what a number format would cost before llmspec can write it.
@@ -67,9 +67,6 @@ def precision_not_built_yet(resolved: Resolved) -> Iterator[Finding]:
     precision: bf16
     ```
     """
-    precision, engine = resolved.spec.precision, resolved.spec.parallelism.engine
-    if precision not in _PRECISIONS[engine]:
-        help_lines: tuple[str, ...] = ("`llmspec estimate` knows what it costs",)
-        if precision in _PRECISIONS["torch"]:
-            help_lines = ("use `engine: torch`, or `bf16`", *help_lines)
-        yield Finding(f"training in {precision} with the {engine} engine is not built yet", "precision", help=help_lines)
+    precision = resolved.spec.precision
+    if precision not in _PRECISIONS:
+        yield Finding(f"training in {precision} is not built yet", "precision", help=("`llmspec estimate` knows what it costs",))

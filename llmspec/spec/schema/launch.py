@@ -189,6 +189,13 @@ class DockerLaunch(Section):
     """Image to start from. Default: python:3.12.11-slim-bookworm; on AMD's GPUs an image with their PyTorch."""
 
 
+class DeepspeedLaunch(Section):
+    """launch/deepspeed.sh: training with DeepSpeed's launcher, started on one machine, which starts the others of launch/hostfile."""
+
+    port: Port = 29_500
+    """Port on the first machine where the processes meet. Default: 29500."""
+
+
 class Launch(Section):
     """The launch scripts to emit: a key each, with its settings; and what all of them share."""
 
@@ -197,6 +204,9 @@ class Launch(Section):
 
     torchrun: TorchrunLaunch | None = derived("emitted when there are several machines and no launcher is named")
     """launch/torchrun.sh. Default: emitted when there are several machines and no launcher is named."""
+
+    deepspeed: DeepspeedLaunch | None = None
+    """launch/deepspeed.sh; needs the DeepSpeed engine. Default: not emitted."""
 
     slurm: SlurmLaunch | None = None
     """launch/slurm.sbatch. Default: not emitted."""
@@ -222,4 +232,4 @@ class Launch(Section):
         return any(getattr(self, name) is not None for name in LAUNCHERS)
 
 
-LAUNCHERS = ("local", "torchrun", "slurm", "kubernetes", "skypilot")
+LAUNCHERS = ("local", "torchrun", "deepspeed", "slurm", "kubernetes", "skypilot")
