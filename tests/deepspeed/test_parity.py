@@ -23,9 +23,10 @@ def test_all_stages_equal_one_process(make: Make, processes: int) -> None:
 
 
 @pytest.mark.slow
-def test_bf16_stays_close_to_bf16_on_one_process(make: Make) -> None:
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_stays_close_to_that_of_one_process(make: Make, precision: str) -> None:
     half = EVERYTHING | {
-        "precision": "bf16",
+        "precision": precision,
         "hardware.accelerator": "h100-sxm",
         "training.compile": False,
         "parallelism.activation_checkpointing": "selective",
