@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from llmspec.estimate import Estimate
+from llmspec.estimate.host import offloaded_gib
 from llmspec.lower.pieces import EmittedFile
 from llmspec.resolve.resolved import Resolved
 
@@ -101,7 +102,7 @@ def lower_readme(resolved: Resolved, estimate: Estimate, files: Iterable[Emitted
         steps=_padded(_steps(resolved, paths)),
         launchers=tuple(Row(start, stop) for path, start, stop in _LAUNCHERS if path in paths),
         arithmetic=_arithmetic(resolved),
-        figures=_figures(estimate),
+        figures=_figures(resolved, estimate),
         tree=_padded(_tree(paths)),
         logging_every=spec.logging.every,
         tensorboard=spec.logging.tensorboard,
@@ -172,12 +173,13 @@ def _layout(resolved: Resolved) -> str:
     return f"{layout.data} over {replicas:,}"
 
 
-def _figures(estimate: Estimate) -> tuple[Row, ...]:
+def _figures(resolved: Resolved, estimate: Estimate) -> tuple[Row, ...]:
     """The figures that a reader asks for first; what is not known is left out."""
     memory, money, energy, carbon = estimate.memory, estimate.money, estimate.energy, estimate.carbon
     rows = [
         Row("parameters", f"{estimate.parameters.total.value:,.0f}"),
         Row("peak memory of one device", f"{memory.peak.value:.1f} of {memory.capacity.value:.0f} GiB"),
+        *_host_memory(resolved, estimate),
         Row("speed", f"{estimate.step_time.tokens_per_second.value:,.0f} tokens/s, {estimate.step_time.step.value:.3g} s a step"),
         Row("model FLOPs utilisation", f"{estimate.step_time.mfu.value:.0%}"),
         Row("wall-clock", _duration(estimate.wall_clock.total_hours.value)),
@@ -190,6 +192,14 @@ def _figures(estimate: Estimate) -> tuple[Row, ...]:
         rows.append(Row("carbon", f"{carbon.total.value:,.3g} kg CO2e"))
     rows.append(Row("final loss", f"about {estimate.loss.expected.value:.2f} nats a token"))
     return tuple(rows)
+
+
+def _host_memory(resolved: Resolved, estimate: Estimate) -> list[Row]:
+    """What offloading takes of a machine's own memory."""
+    needed, there = offloaded_gib(resolved, int(estimate.parameters.total.value)), resolved.spec.hardware.host_memory_gib
+    if not needed:
+        return []
+    return [Row("offloaded to the memory of a machine", f"{needed:,.1f}{'' if there is None else f' of {there:,.0f}'} GiB")]
 
 
 def _duration(hours: float) -> str:

@@ -283,6 +283,11 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("parallelism.deepspeed_optimizer", ZERO3 | {"optimizer.kind": "lion"}, {"parallelism.deepspeed_optimizer": True}),
     *[("parallelism.zero_stage", {"parallelism.engine": "deepspeed"}, {"parallelism.zero_stage": stage}) for stage in (0, 2, 3)],
     ("hardware.accelerator", {}, {"hardware.accelerator": "h100-sxm"}),
+    (
+        "hardware.host_memory_gib",
+        ZERO3 | {"parallelism.offload": {"optimizer": "cpu"}, "hardware.host_memory_gib": 64.0},
+        {"hardware.host_memory_gib": 128.0},
+    ),
     ("hardware.nodes", {}, {"hardware.nodes": 2}),
     ("hardware.accelerators_per_node", {}, {"hardware.accelerators_per_node": 2}),
     ("hardware.region", {}, {"hardware.region": "france"}),

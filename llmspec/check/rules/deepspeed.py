@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from llmspec.check.registry import Finding, fact, rule
-from llmspec.diagnostics import Severity
+from llmspec.check.registry import Finding, Run, fact, rule, run_rule
+from llmspec.diagnostics import Fact, Severity
+from llmspec.estimate.host import offloaded_gib
 from llmspec.resolve import Resolved
 
 
@@ -211,6 +212,43 @@ def offload_without_path(resolved: Resolved) -> Iterator[Finding]:
                 "the disk to offload to is not named", f"parallelism.offload.{name}", help=("add `nvme_path: /mnt/nvme`, with yours",)
             )
             return
+
+
+@run_rule("LS375", "offload-does-not-fit", since="0.1")
+def offload_does_not_fit(run: Run) -> Iterator[Finding]:
+    """Offloading more than a machine's memory holds.
+
+    ## What it checks
+    What goes to `cpu` fits into `hardware.host_memory_gib`, where that is given: 16 bytes a parameter of the machine's share for Adam's
+    state (12 for Lion's), 2 for the parameters (4 in fp32).
+
+    ## Why it matters
+    A machine that runs out of memory kills the run without a word, or the machine itself stops answering.
+
+    ## Example
+    ```yaml
+    preset: llama-3.1-8b
+    hardware: {accelerator: rtx-4090, accelerators_per_node: 8, host_memory_gib: 64}
+    parallelism: {engine: deepspeed, zero_stage: 3, offload: {optimizer: cpu}}
+    ```
+
+    Use instead:
+    ```yaml
+    preset: llama-3.1-8b
+    hardware: {accelerator: rtx-4090, accelerators_per_node: 8, host_memory_gib: 256}
+    parallelism: {engine: deepspeed, zero_stage: 3, offload: {optimizer: cpu}}
+    ```
+    """
+    there = run.resolved.spec.hardware.host_memory_gib
+    needed = offloaded_gib(run.resolved, sum(weight.size for weight in run.network.weights))
+    if there is not None and needed > there:
+        yield Finding(
+            f"what is offloaded takes {needed:,.1f} GiB of each machine's memory",
+            "hardware.host_memory_gib",
+            f"{needed:,.1f} > {there:g}",
+            (Fact("parameters", f"{run.estimate.parameters.total.value:,.0f}", "counted"), fact(run.resolved, "hardware.nodes")),
+            ("use more machines, or offload less",),
+        )
 
 
 @rule("LS376", "fp8-with-deepspeed", since="0.1")

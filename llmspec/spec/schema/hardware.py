@@ -19,6 +19,9 @@ class Hardware(Section):
     accelerators_per_node: Annotated[int, Field(ge=1, le=1024)] = 1
     """Devices in use on each machine; one process each. Default: 1."""
 
+    host_memory_gib: Positive | None = None
+    """Memory of each machine outside its accelerators, in GiB: what offloading has to fit into. Default: null, not checked."""
+
     region: Text | None = None
     """Cloud region, country or grid whose carbon intensity counts. Default: null, the world average."""
 
