@@ -4,6 +4,7 @@ Each variant goes through the passes of `llmspec.compile` as if somebody had wri
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,14 @@ from llmspec.compile import Analysis, analyze
 from llmspec.diagnostics import Bag, CompilationError, Diagnostic, Span
 from llmspec.diagnostics.codes import problem
 from llmspec.estimate import Estimate, estimate
+from llmspec.estimate.arithmetic import SCALARS
+from llmspec.estimate.configuration import configuration_of, layout_of
+from llmspec.estimate.constants import step_constants
 from llmspec.estimate.device import describe_device
+from llmspec.estimate.memory import estimate_memory
+from llmspec.estimate.step_model import step_parts
 from llmspec.estimate.step_time import parts_of
-from llmspec.resolve import Resolved, resolve
+from llmspec.resolve import OriginKind, Resolved, derive, resolve
 from llmspec.spec import load, with_overrides
 
 WHAT_IF = "--what-if"
@@ -154,28 +160,59 @@ def _on(spec: Path, overrides: Sequence[str], base: Analysis, accelerator: str |
 def best_change(analysis: Analysis) -> Change | None:
     """The change of one field that makes a step shortest, among those that fit, that the rules allow and that train the same model.
 
-    Steps are ranked by the analytic core; the rules and the memory are asked about the fastest only, until one passes.
+    All are ranked by the analytic core on a copy of the spec, which takes no time. The fastest then goes through the passes as if it
+    had been written; where it does not come through, the next one does.
     """
     resolved, network = analysis.resolved, analysis.network
     device = describe_device(resolved)
-    now = analysis.estimate.step_time.step.value
-    buildable = not list(check_buildable(resolved))
+    enough = analysis.estimate.step_time.step.value * (1 - WORTHWHILE)
+    configuration = configuration_of(resolved, network, device.accelerator)
     faster: list[tuple[float, str, str, Resolved]] = []
     for field, value in _single_changes(resolved):
-        variant = _changed(analysis, field, value)
-        if variant is None:
+        copied = _copied(resolved, field, value)
+        if not _divides(copied):
             continue
-        seconds = sum(parts_of(variant, network, device).values())
-        if seconds < now * (1 - WORTHWHILE):
-            faster.append((seconds, field, value, variant))
-    for seconds, field, value, variant in sorted(faster, key=lambda entry: entry[:3]):
-        if _has_error(check(variant, network, None)) or (buildable and any(True for _ in check_buildable(variant))):
+        if device.is_processor:
+            seconds = sum(parts_of(copied, network, device).values())
+        else:
+            seconds = sum(
+                step_parts(
+                    SCALARS, configuration._replace(layout=layout_of(copied, network, like=configuration.layout)), step_constants()
+                ).values()
+            )
+        if seconds < enough:
+            faster.append((seconds, field, str(value).lower(), copied))
+    buildable = not list(check_buildable(resolved))
+    for _, field, value, copied in sorted(faster, key=lambda entry: entry[:3]):
+        if not estimate_memory(copied, network, device).fits:
+            continue
+        variant = _changed(analysis, field, value)
+        if variant is None or _has_error(check(variant, network, None)) or (buildable and any(True for _ in check_buildable(variant))):
             continue
         figures = estimate(variant, network)
-        memory = figures.memory
-        if memory.fits and (analysis.estimate.memory.tight or not memory.tight) and not _has_error(check(variant, network, figures)):
-            return Change(field, value, _written(resolved, field), figures, 1 - seconds / now)
+        memory, seconds = figures.memory, figures.step_time.step.value
+        acceptable = memory.fits and (analysis.estimate.memory.tight or not memory.tight)
+        if acceptable and seconds < enough and not _has_error(check(variant, network, figures)):
+            return Change(field, value, _written(resolved, field), figures, 1 - seconds / analysis.estimate.step_time.step.value)
     return None
+
+
+def _copied(resolved: Resolved, field: str, value: object) -> Resolved:
+    """The resolved spec with one field changed, and what follows from it for how a step is laid out."""
+    section, name = field.split(".")
+    spec = resolved.spec
+    spec = spec.model_copy(update={section: getattr(spec, section).model_copy(update={name: value})})
+    for follows, rule in (("sequence_parallel", derive.sequence_parallel), ("shard_size", derive.shard_size)):
+        if resolved.origin(f"parallelism.{follows}").kind is OriginKind.DERIVED and follows != name:
+            spec = spec.model_copy(update={"parallelism": spec.parallelism.model_copy(update={follows: rule(spec).value})})
+    return replace(resolved, spec=spec)
+
+
+def _divides(resolved: Resolved) -> bool:
+    """Whether devices and batch are shared out without a rest, as the core takes for granted."""
+    layout, training = resolved.spec.parallelism, resolved.spec.training
+    together = layout.tensor * layout.pipeline * layout.context
+    return not (resolved.world_size % together or training.global_batch_size % (training.micro_batch_size * resolved.data_parallel_size))
 
 
 def _has_error(diagnostics: Iterator[Diagnostic]) -> bool:
@@ -193,11 +230,6 @@ def _changed(analysis: Analysis, field: str, value: str) -> Resolved | None:
         bag.raise_if_errors()
     except CompilationError:
         return None
-    # The core divides whole numbers: what does not divide is none of its business.
-    layout, batch = resolved.spec.parallelism, resolved.spec.training
-    together = layout.tensor * layout.pipeline * layout.context
-    if resolved.world_size % together or batch.global_batch_size % (batch.micro_batch_size * resolved.data_parallel_size):
-        return None
     return resolved
 
 
@@ -208,14 +240,14 @@ def _written(resolved: Resolved, field: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _single_changes(resolved: Resolved) -> Iterator[tuple[str, str]]:
+def _single_changes(resolved: Resolved) -> Iterator[tuple[str, object]]:
     """Changes of one field to try: they cost nothing to make, and leave the model, its data and its numerics as they are."""
     spec = resolved.spec
     training, layout = spec.training, spec.parallelism
     size, share = training.micro_batch_size, training.global_batch_size // resolved.data_parallel_size
-    yield from (("training.micro_batch_size", str(other)) for other in (size // 2, size * 2, size * 4) if 1 <= other <= share)
+    yield from (("training.micro_batch_size", other) for other in (size // 2, size * 2, size * 4) if 1 <= other <= share)
     if not training.compile:
-        yield "training.compile", "true"
+        yield "training.compile", True
     for checkpointing in ("none", "selective", "full"):
         if checkpointing != layout.activation_checkpointing:
             yield "parallelism.activation_checkpointing", checkpointing
@@ -224,20 +256,20 @@ def _single_changes(resolved: Resolved) -> Iterator[tuple[str, str]]:
     if layout.engine == "torch":
         yield from (("parallelism.data", data) for data in ("ddp", "fsdp", "hsdp") if data != layout.data)
         if layout.data in ("fsdp", "hsdp"):
-            yield "parallelism.reshard_after_forward", str(not layout.reshard_after_forward).lower()
+            yield "parallelism.reshard_after_forward", not layout.reshard_after_forward
     else:
-        yield from (("parallelism.zero_stage", str(stage)) for stage in range(4) if stage != layout.zero_stage)
+        yield from (("parallelism.zero_stage", stage) for stage in range(4) if stage != layout.zero_stage)
     for name in ("tensor", "pipeline", "context"):
         degree = getattr(layout, name)
         if degree > 1:
-            yield f"parallelism.{name}", str(degree // 2)
+            yield f"parallelism.{name}", degree // 2
         if degree > 1 or name == "tensor":
-            yield f"parallelism.{name}", str(degree * 2)
+            yield f"parallelism.{name}", degree * 2
     if layout.tensor > 1 and not layout.sequence_parallel:
-        yield "parallelism.sequence_parallel", "true"
+        yield "parallelism.sequence_parallel", True
     if layout.pipeline > 1:
         for schedule in ("1f1b", "zero_bubble"):
             if schedule != layout.pipeline_schedule:
                 yield "parallelism.pipeline_schedule", schedule
         if layout.pipeline_schedule == "interleaved_1f1b":
-            yield "parallelism.stages_per_device", str(layout.stages_per_device * 2)
+            yield "parallelism.stages_per_device", layout.stages_per_device * 2

@@ -43,6 +43,8 @@ def command(
                 raise click.UsageError(f"{option} takes one spec" + ("" if len(specs) > 1 else " without --what-if"))
         _several(specs, overrides, what_if, output, diagnostic_format)
     else:
+        if explain and output == "csv":
+            raise click.UsageError("--explain does not go into rows: ask for --format json")
         _one(specs[0], overrides, explain, output, html, diagnostic_format)
 
 

@@ -92,17 +92,27 @@ def shard_stage(resolved: Resolved) -> int:
     return {"ddp": 0, "fsdp": 3, "hsdp": 3, "zero": layout.zero_stage}[layout.data]
 
 
-def layout_of(resolved: Resolved, network: Network) -> Layout:
-    """The layout, its numerics and its kernels."""
+def layout_of(resolved: Resolved, network: Network, *, like: Layout | None = None) -> Layout:
+    """The layout, its numerics and its kernels.
+
+    Args:
+        resolved: The spec.
+        network: Its model.
+        like: Another layout of the same model with the same optimizer and engine, which is asked what the optimizer keeps and does.
+    """
     spec = resolved.spec
     layout, training = spec.parallelism, spec.training
     interleaved = layout.pipeline > 1 and layout.pipeline_schedule == "interleaved_1f1b"
     virtual = layout.stages_per_device if interleaved else 1
     # DeepSpeed keeps 16-bit parameters and gradients beside an fp32 copy; the torch engine keeps fp32 ones and casts as it computes.
-    remembered = sum(optimizer_state_bytes(spec.optimizer, weight) for weight in network.weights) / network.num_parameters
     mixed = layout.engine == "deepspeed" and spec.precision in ("bf16", "fp16")
     quantised = spec.precision in ("fp8", "fp4")
     offload = layout.offload is not None and layout.offload.optimizer != "none"
+    if like is not None:
+        remembered = like.state_bytes
+    else:
+        remembered = sum(optimizer_state_bytes(spec.optimizer, weight) for weight in network.weights) / network.num_parameters
+        remembered += 4.0 if mixed else 0.0
     return Layout(
         devices=float(resolved.world_size),
         per_node=float(spec.hardware.accelerators_per_node),
@@ -126,8 +136,8 @@ def layout_of(resolved: Resolved, network: Network) -> Layout:
         activation_bytes=float(compute_bytes(spec)),
         quantised=float(quantised),
         reduce_bytes=2.0 if mixed else 4.0,
-        state_bytes=remembered + (4.0 if mixed else 0.0),
-        optimizer_flops=optimizer_flops(resolved, network),
+        state_bytes=remembered,
+        optimizer_flops=optimizer_flops(resolved, network) if like is None else like.optimizer_flops,
         parameter_bytes=2.0 if mixed else 4.0,
         gradient_bytes=2.0 if mixed else 4.0,
         overlapped=1.0,

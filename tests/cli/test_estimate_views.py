@@ -15,7 +15,7 @@ from llmspec.cli.estimate_page import estimate_page
 from llmspec.compile import analyze
 from llmspec.diagnostics import Bag, CompilationError
 from llmspec.report import Bar, Bars, Chart, Series, bars_svg, svg, terminal_chart
-from llmspec.variants import best_change, on_other_accelerators, over_nodes, variations
+from llmspec.variants import _single_changes, analyze_case, best_change, on_other_accelerators, over_nodes, variations
 from tests.cli.conftest import ROOT, Run
 
 QUICKSTART = ROOT / "specs/quickstart.yaml"
@@ -145,7 +145,13 @@ def test_problems_of_what_if_are_diagnostics(llmspec: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [[str(LLAMA), "--what-if", "training.seed=1,2"], [str(LLAMA), "--explain"], ["--what-if", "training.seed=1,2", "--explain"]]
+    "options",
+    [
+        [str(LLAMA), "--what-if", "training.seed=1,2"],
+        [str(LLAMA), "--explain"],
+        ["--what-if", "training.seed=1,2", "--explain"],
+        ["--explain", "--format", "csv"],
+    ],
 )
 def test_options_that_take_one_spec(options: list[str], llmspec: Run) -> None:
     assert llmspec("estimate", QUICKSTART, *options).returncode == 2
@@ -179,6 +185,46 @@ def test_following_the_changes_ends_where_none_helps() -> None:
             return
         taken[change.field] = change.value
     raise AssertionError(taken)
+
+
+LARGE = {
+    "fsdp": "parallelism: {data: fsdp, tensor: 8, activation_checkpointing: full}",
+    "deepspeed": "parallelism: {engine: deepspeed, zero_stage: 3, activation_checkpointing: selective}",
+    "pipeline": "parallelism: {data: fsdp, tensor: 4, pipeline: 4, pipeline_schedule: gpipe, activation_checkpointing: full}",
+    "hsdp": "parallelism: {data: hsdp, tensor: 2, sequence_parallel: false, activation_checkpointing: full}",
+}
+
+
+@pytest.mark.parametrize("layout", LARGE)
+def test_changes_of_layouts_are_those_of_the_whole_compiler(layout: str, tmp_path: Path) -> None:
+    """Ranking on a copy of the spec finds what estimating every change from its text finds."""
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"""\
+llmspec: 1
+name: large
+preset: llama-3.1-8b
+tokenizer: {{kind: bpe, vocab_size: 128256}}
+data: {{sources: [{{name: text, kind: text, path: "*.nothing"}}]}}
+training: {{sequence_length: 8192, global_batch_size: 512, micro_batch_size: 1, max_steps: 1000}}
+optimizer: {{learning_rate: 3.0e-4}}
+hardware: {{accelerator: h100-sxm, nodes: 8, accelerators_per_node: 8}}
+{LARGE[layout]}
+""")
+    base = analyze(spec, (), Bag(), to_build=False)
+    now = base.estimate.step_time.step.value
+    found: dict[str, float] = {}
+    for field, value in _single_changes(base.resolved):
+        case = analyze_case(spec, (), [(field, str(value).lower())])
+        if case.estimate is not None and (base.estimate.memory.tight or not case.estimate.memory.tight):
+            found[f"{field}={str(value).lower()}"] = case.estimate.step_time.step.value
+    assert len(found) >= 5
+    change = best_change(base)
+    if min(found.values()) >= now * 0.99:
+        assert change is None
+    else:
+        assert change is not None and change.estimate.step_time.step.value == min(found.values())
+        assert found[f"{change.field}={change.value}"] == min(found.values())
+    assert layout == "deepspeed" or change is not None
 
 
 def test_page_stands_alone_and_holds_what_the_json_says(llmspec: Run, tmp_path: Path) -> None:
