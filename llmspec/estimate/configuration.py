@@ -111,7 +111,10 @@ def layout_of(resolved: Resolved, network: Network, *, like: Layout | None = Non
     if like is not None:
         remembered = like.state_bytes
     else:
-        remembered = sum(optimizer_state_bytes(spec.optimizer, weight) for weight in network.weights) / network.num_parameters
+        # Layers are alike: what is kept of a weight is asked once for each shape, inside the layers and outside.
+        kinds = {(weight.shape, weight.layer is None): weight for weight in network.weights}
+        kept = {kind: optimizer_state_bytes(spec.optimizer, weight) for kind, weight in kinds.items()}
+        remembered = sum(kept[weight.shape, weight.layer is None] for weight in network.weights) / network.num_parameters
         remembered += 4.0 if mixed else 0.0
     return Layout(
         devices=float(resolved.world_size),
