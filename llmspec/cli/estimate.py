@@ -5,6 +5,7 @@ from typing import Literal
 
 import click
 
+from llmspec.cli.loss_options import LossOptions, loss_options
 from llmspec.cli.options import DiagnosticFormat, diagnostics_option, reporting, set_option
 
 Output = Literal["table", "json", "csv"]
@@ -23,6 +24,7 @@ Output = Literal["table", "json", "csv"]
 @click.option("--explain", is_flag=True, help="Print each figure's formula and the values in it.")
 @click.option("--format", "output", type=click.Choice(("table", "json", "csv")), default="table", show_default=True)
 @click.option("--html", type=click.Path(path_type=Path), help="Write the estimate as one HTML page too, with charts.")
+@loss_options
 @diagnostics_option
 def command(
     specs: tuple[Path, ...],
@@ -31,6 +33,7 @@ def command(
     explain: bool,
     output: Output,
     html: Path | None,
+    loss: LossOptions,
     diagnostic_format: DiagnosticFormat,
 ) -> None:
     """Tell what the run of SPEC costs: parameters, FLOPs, memory, time, money, energy, carbon and the expected loss.
@@ -41,22 +44,28 @@ def command(
         for option, given in (("--explain", explain), ("--html", html is not None), ("--what-if", bool(what_if) and len(specs) > 1)):
             if given:
                 raise click.UsageError(f"{option} takes one spec" + ("" if len(specs) > 1 else " without --what-if"))
-        _several(specs, overrides, what_if, output, diagnostic_format)
+        _several(specs, overrides, what_if, output, loss, diagnostic_format)
     else:
         if explain and output == "csv":
             raise click.UsageError("--explain does not go into rows: ask for --format json")
-        _one(specs[0], overrides, explain, output, html, diagnostic_format)
+        _one(specs[0], overrides, explain, output, html, loss, diagnostic_format)
 
 
 def _one(
-    spec: Path, overrides: tuple[str, ...], explain: bool, output: Output, html: Path | None, diagnostic_format: DiagnosticFormat
+    spec: Path,
+    overrides: tuple[str, ...],
+    explain: bool,
+    output: Output,
+    html: Path | None,
+    loss: LossOptions,
+    diagnostic_format: DiagnosticFormat,
 ) -> None:
     from llmspec.cli.estimate_text import advice, change_json, estimate_json, estimate_table
     from llmspec.compile import analyze
     from llmspec.variants import best_change
 
     with reporting(diagnostic_format) as bag:
-        analysis = analyze(spec, overrides, bag, to_build=False)
+        analysis = loss.applied(analyze(spec, overrides, bag, to_build=False), bag)
         change = best_change(analysis) if output != "csv" or html is not None else None
         if html is not None:
             from llmspec.cli.estimate_page import estimate_page
@@ -81,7 +90,12 @@ def _one(
 
 
 def _several(
-    specs: tuple[Path, ...], overrides: tuple[str, ...], what_if: tuple[str, ...], output: Output, diagnostic_format: DiagnosticFormat
+    specs: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    what_if: tuple[str, ...],
+    output: Output,
+    loss: LossOptions,
+    diagnostic_format: DiagnosticFormat,
 ) -> None:
     from llmspec.cli.estimate_many import cases_csv, cases_json, side_by_side, what_if_table
     from llmspec.variants import analyze_case, variations
@@ -96,6 +110,7 @@ def _several(
         else:
             cases = told = [analyze_case(spec, overrides) for spec in specs]
             failed = any(case.analysis is None for case in cases)
+        cases = [case._replace(analysis=case.analysis and loss.applied(case.analysis, bag)) for case in cases]
         for case in told:
             bag.extend(case.bag)
             bag.sources.update(case.bag.sources)

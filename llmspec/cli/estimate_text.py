@@ -149,6 +149,13 @@ def _run(estimate: Estimate) -> list[str]:
         else f"; for this compute {scaled(loss.optimal_parameters.value)} parameters on {scaled(loss.optimal_tokens.value)} tokens"
     )
     lines += [_row("", line) for line in _wrapped(loss.verdict + optimal)]
+    if loss.epochs is not None:
+        lines.append(_row("", f"{loss.epochs.value:.3g} epochs over the data"))
+    if loss.served is not None:
+        served = loss.served
+        best = f"{scaled(served.optimal_parameters.value)} parameters on {scaled(served.optimal_tokens.value)} tokens"
+        text = f"with {scaled(served.tokens.value)} tokens of inference: {best}, loss {served.optimal_loss.value:.2f}, for the same compute"
+        lines += [_row("", line) for line in _wrapped(text)]
     largest = max(estimate.memory.by_component, key=lambda name: estimate.memory.by_component[name])
     lines.append(_row("  dominating", f"{words(step.dominant)} in time, {words(largest)} in memory"))
     return lines

@@ -617,6 +617,51 @@ _page(
     "sh",
 )
 _page(
+    "LS530",
+    "too-narrow-for-a-ladder",
+    "The spec of a ladder is wide enough that narrower models with the same aspect remain sensible: at least 128.",
+    "A ladder predicts a large run from small ones. Models a few dozen numbers wide follow no law that holds for large ones.",
+    "llmspec ladder tiny.yaml --set architecture.hidden_size=64",
+    "llmspec ladder large.yaml",
+    "sh",
+)
+_page(
+    "LS531",
+    "run-not-usable",
+    "Each run that is given to `llmspec fit` is finished: its log has the last step and a loss.",
+    "The loss in the middle of a schedule lies above what as many tokens would reach, so that a fit to it would promise too little.",
+    "llmspec fit ladder/small ladder/interrupted ladder/large",
+    "ladder/run.sh && llmspec fit ladder/*/",
+    "sh",
+)
+_page(
+    "LS532",
+    "too-few-runs",
+    "There are at least three finished runs, of different sizes or numbers of tokens.",
+    "The law has five coefficients. Published exponents help where runs are few, but below three there is nothing to fit.",
+    "llmspec fit ladder/small",
+    "llmspec fit ladder/*/",
+    "sh",
+)
+_page(
+    "LS533",
+    "loss-fit-not-usable",
+    "The file after `--loss-fit` is one that `llmspec fit` wrote.",
+    "A fit from an edited or cut-off file would predict nonsense without a sign of it.",
+    "llmspec estimate large.yaml --loss-fit notes.json",
+    "llmspec fit ladder/*/ -o mine.json && llmspec estimate large.yaml --loss-fit mine.json",
+    "sh",
+)
+_page(
+    "LS534",
+    "output-not-writable",
+    "The place after `-o` can be written.",
+    "The specs of a ladder, or the fit, would be lost.",
+    "llmspec ladder large.yaml -o /proc/ladder",
+    "llmspec ladder large.yaml -o ladder",
+    "sh",
+)
+_page(
     "LS524",
     "what-if-without-values",
     "Each `--what-if` names a field and the values to try, with commas between them.",

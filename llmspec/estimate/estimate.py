@@ -32,6 +32,11 @@
     carbon.operational_kg_co2e, carbon.embodied_kg_co2e, carbon.grid_gco2e_per_kwh
     loss.expected                            nats per token; loss.meaning says of what
     loss.tokens_per_parameter, loss.optimal_parameters, loss.optimal_tokens, loss.optimal_loss, loss.verdict, loss.meaning
+    loss.law, loss.data_set                  which law, and the named data set whose constant it has; null where none was named
+    loss.by_law.<law>                        what each published law says with its own constant
+    loss.tuning_factor                       loss over that of StepLaw's learning rate and batch; in loss.expected
+    loss.epochs                              passes over the data; only where --unique-tokens says how many there are
+    loss.inference.<figure>                  tokens, optimal_parameters, optimal_tokens, optimal_loss; only with --inference-tokens
     intervals.<key>                          [low, high] of each predicted figure
     derivations.<key>                        only when asked for: unit, formula, inputs and source of each figure
 """
@@ -43,7 +48,7 @@ from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity
 from llmspec.estimate.device import describe_device
 from llmspec.estimate.energy import Energy, estimate_energy
 from llmspec.estimate.flops import Flops, count_flops
-from llmspec.estimate.loss import Loss, expect_loss
+from llmspec.estimate.loss import Loss, LossAssumptions, expect_loss
 from llmspec.estimate.memory import GIB, Memory, estimate_memory
 from llmspec.estimate.money import Money, estimate_money
 from llmspec.estimate.parameters import Parameters, count_parameters
@@ -130,11 +135,7 @@ class Estimate(NamedTuple):
             "carbon.operational_kg_co2e": self.carbon.operational,
             "carbon.embodied_kg_co2e": self.carbon.embodied,
             "carbon.grid_gco2e_per_kwh": self.carbon.grid,
-            "loss.expected": loss.expected,
-            "loss.tokens_per_parameter": loss.tokens_per_parameter,
-            "loss.optimal_parameters": loss.optimal_parameters,
-            "loss.optimal_tokens": loss.optimal_tokens,
-            "loss.optimal_loss": loss.optimal_loss,
+            **{f"loss.{name}": quantity for name, quantity in loss.quantities().items()},
         }
         return {key: quantity for key, quantity in figures.items() if quantity is not None}
 
@@ -155,6 +156,8 @@ class Estimate(NamedTuple):
             "time.stops_early": self.wall_clock.stops_early,
             "cost.provider": self.money.provider,
             "cost.by_provider": {offer.provider: offer.usd for offer in self.money.offers},
+            "loss.law": self.loss.law,
+            "loss.data_set": self.loss.data_set,
             "loss.meaning": self.loss.meaning,
             "loss.verdict": self.loss.verdict,
         }.items():
@@ -182,6 +185,11 @@ def _put(result: dict[str, Any], key: str, value: Any) -> None:
     for section in sections:
         result = result.setdefault(section, {})
     result[name] = value
+
+
+def with_loss(figures: Estimate, resolved: Resolved, assumptions: LossAssumptions) -> Estimate:
+    """The estimate with a loss that rests on more than the spec says."""
+    return figures._replace(loss=expect_loss(resolved, figures.parameters, assumptions))
 
 
 def estimate(resolved: Resolved, network: Network) -> Estimate:

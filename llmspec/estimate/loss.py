@@ -1,37 +1,61 @@
-"""Expected loss, and the size that would be optimal for the same compute, from published scaling laws."""
+"""Expected loss, and the size and tokens that would be optimal for the same compute, from published scaling laws.
 
-from math import exp, log
+Which law is used when: a fit to own runs (`llmspec fit`) where there is one; else that of Muennighoff et al. 2023, whose constant comes
+from a named data set where one is named, with their worth of repeated tokens where the unique ones are known; below its range Kaplan's,
+scaled to meet it. Experts count as the geometric mean of active and total parameters, narrow numbers by Kumar et al., a learning rate
+and a batch beside StepLaw's by its own grids. The other laws are told too, each with its printed constant.
+"""
+
+from math import log
+from statistics import median
 from typing import NamedTuple
 
-from llmspec.estimate.derivation import Quantity, constant, field
+from llmspec.catalog.loss_laws import LAWS, LossData, LossLaw, loss_data, loss_data_names, loss_effect, loss_law
+from llmspec.estimate.derivation import Input, Quantities, Quantity, constant, field
+from llmspec.estimate.loss_fit import LossFit
 from llmspec.estimate.parameters import Parameters
+from llmspec.estimate.scaling import (
+    Coefficients,
+    additive,
+    fresh_tokens,
+    loss_by,
+    mixed_size,
+    precise_share,
+    small_law,
+    tuning_factor,
+    useful_parameters,
+)
 from llmspec.resolve.resolved import Resolved
 
-# Besiroglu et al. 2024 (arXiv:2404.10102), the corrected refit of Hoffmann et al. 2022, approach 3.
-IRREDUCIBLE = 1.8172
-PARAMETER_COEFFICIENT, PARAMETER_EXPONENT = 482.01, 0.3478
-TOKEN_COEFFICIENT, TOKEN_EXPONENT = 2085.43, 0.3658
-SOURCE = "Besiroglu et al. 2024 (arXiv:2404.10102), refit of Hoffmann et al. 2022"
+MAIN = "data_constrained"
 
-# The runs behind the law: 44M to 16B parameters, 0.2B to 500B tokens of English web text, 32,000-piece tokenizer.
-FITTED_PARAMETERS = (44e6, 16e9)
-FITTED_TOKENS = (0.2e9, 500e9)
-
-# Below that range the law says more than guessing would cost: its runs of few tokens were runs of few steps. Kaplan et al. 2020
-# (arXiv:2001.08361, L(N, D)) fitted down to a thousand parameters; their law is scaled to meet the other one where the two ranges meet.
-KAPLAN_PARAMETERS, KAPLAN_PARAMETER_EXPONENT = 6.4e13, 0.076
-KAPLAN_TOKENS, KAPLAN_TOKEN_EXPONENT = 1.8e13, 0.103
-MEETING_PARAMETERS, MEETING_TOKENS = 1e8, 1.7e9
-SMALL_SOURCE = "Kaplan et al. 2020 (arXiv:2001.08361), L(N, D), scaled to meet the other law at 100M parameters and 1.7B tokens"
-
-# Uncorrected, published laws are 6% to 22% off on other data sets and tokenizers; outside the fitted range twice that is claimed.
-ERROR_INSIDE = 0.15
+# With printed constants, laws are 6% to 22% off on other data sets and tokenizers; outside the fitted range twice that is claimed.
+ERROR_UNANCHORED = 0.15
 ERROR_OUTSIDE = 0.30
 
-MEANING = (
-    "of English web text under a 32k tokenizer: a yardstick between specs; the loss on your own data and tokenizer lies higher or lower "
-    "by a constant that only a run shows"
-)
+_BITS = {"fp8": 8, "fp4": 4}
+
+
+class LossAssumptions(NamedTuple):
+    """What the spec does not say."""
+
+    data_set: str | None = None
+    """The named data set that the run's data and tokenizer resemble."""
+    inference_tokens: float = 0.0
+    """Tokens that the finished model will read and write."""
+    unique_tokens: float | None = None
+    """Tokens of the data; beyond them they repeat."""
+    fit: LossFit | None = None
+    """A law fitted to own runs."""
+
+
+class Served(NamedTuple):
+    """What is optimal where the model is also used: lowest loss for the compute of training and inference together."""
+
+    tokens: Quantity
+    optimal_parameters: Quantity
+    optimal_tokens: Quantity
+    optimal_loss: Quantity
 
 
 class Loss(NamedTuple):
@@ -45,30 +69,84 @@ class Loss(NamedTuple):
     within_fitted_range: bool
     meaning: str
     verdict: str
+    law: str
+    data_set: str | None
+    by_law: Quantities
+    tuning: Quantity
+    epochs: Quantity | None
+    served: Served | None
+
+    def quantities(self) -> dict[str, Quantity]:
+        """The figures by their keys below `loss.`."""
+        figures: dict[str, Quantity | None] = {
+            "expected": self.expected,
+            "tokens_per_parameter": self.tokens_per_parameter,
+            "optimal_parameters": self.optimal_parameters,
+            "optimal_tokens": self.optimal_tokens,
+            "optimal_loss": self.optimal_loss,
+            **{f"by_law.{name}": quantity for name, quantity in self.by_law.items()},
+            "tuning_factor": self.tuning,
+            "epochs": self.epochs,
+            "inference.tokens": self.served and self.served.tokens,
+            "inference.optimal_parameters": self.served and self.served.optimal_parameters,
+            "inference.optimal_tokens": self.served and self.served.optimal_tokens,
+            "inference.optimal_loss": self.served and self.served.optimal_loss,
+        }
+        return {name: quantity for name, quantity in figures.items() if quantity is not None}
 
 
-def law(parameters: float, tokens: float) -> float:
-    """The law's loss, in nats per token."""
-    return float(IRREDUCIBLE + PARAMETER_COEFFICIENT / parameters**PARAMETER_EXPONENT + TOKEN_COEFFICIENT / tokens**TOKEN_EXPONENT)
+class _Basis(NamedTuple):
+    """The law that is used, and what it rests on."""
+
+    name: str
+    coefficients: Coefficients
+    source: str
+    parameters: tuple[float, float]
+    tokens: tuple[float, float]
+    meaning: str
+
+    def holds(self, size: float, tokens: float) -> bool:
+        return self.parameters[0] <= size <= self.parameters[1] and self.tokens[0] <= tokens <= self.tokens[1]
+
+    def inputs(self) -> tuple[Input, ...]:
+        values = zip(("E", "A", "alpha", "B", "beta"), self.coefficients, strict=True)
+        return tuple(constant(name, value, self.source) for name, value in values)
 
 
-def kaplan(parameters: float, tokens: float) -> float:
-    """Kaplan's law, in nats per token of its own tokenizer; `parameters` without embeddings."""
-    size = (KAPLAN_PARAMETERS / parameters) ** (KAPLAN_PARAMETER_EXPONENT / KAPLAN_TOKEN_EXPONENT)
-    return float((size + KAPLAN_TOKENS / tokens) ** KAPLAN_TOKEN_EXPONENT)
+def _named() -> list[LossData]:
+    return [loss_data(name) for name in loss_data_names()]
 
 
-def small_law(parameters: float, tokens: float) -> float:
-    """The law of small runs, in the same unit as `law`."""
-    scale = law(MEETING_PARAMETERS, MEETING_TOKENS) / kaplan(MEETING_PARAMETERS, MEETING_TOKENS)
-    return scale * kaplan(parameters, tokens)
+def _basis(assumptions: LossAssumptions) -> _Basis:
+    fit = assumptions.fit
+    if fit is not None:
+        meaning = f"of the data, tokenizer and settings of the {fit.points} runs behind {fit.name}"
+        return _Basis(fit.name, fit.coefficients, f"fit to {fit.points} own runs", fit.parameters, fit.tokens, meaning)
+    law = loss_law(MAIN)
+    if assumptions.data_set is None:
+        middle = median(data.irreducible for data in _named())
+        meaning = (
+            f"of web text, the middle of {len(_named())} public data sets: a yardstick between specs; the loss on your own data and "
+            "tokenizer lies higher or lower by a constant that only a run shows (`--loss-data` names a data set, `llmspec fit` finds it)"
+        )
+        return _Basis(law.name, additive(law, middle), law.source, law.parameters, law.tokens, meaning)
+    data = loss_data(assumptions.data_set)
+    meaning = f"of {data.text} under its tokenizer, {data.tokenizer} ({data.source})"
+    return _Basis(law.name, additive(law, data.irreducible), law.source, law.parameters, law.tokens, meaning)
 
 
-def optimal_parameters(compute: float) -> float:
-    """Parameters that minimise the law's loss at 6 * parameters * tokens = compute."""
-    ratio = PARAMETER_EXPONENT * PARAMETER_COEFFICIENT / (TOKEN_EXPONENT * TOKEN_COEFFICIENT)
-    total = PARAMETER_EXPONENT + TOKEN_EXPONENT
-    return exp((log(ratio) + TOKEN_EXPONENT * log(compute / 6)) / total)
+def _bounds(value: float, basis: _Basis, assumptions: LossAssumptions, size: float, tokens: float) -> tuple[float, float]:
+    """The interval of an expected loss."""
+    if assumptions.fit is not None:
+        return assumptions.fit.bounds(size, tokens)
+    if not basis.holds(size, tokens):
+        return value * (1 - ERROR_OUTSIDE), value * (1 + ERROR_OUTSIDE)
+    error = loss_law(MAIN).error
+    if assumptions.data_set is not None:
+        spread = max(loss_data(assumptions.data_set).spread, error)
+        return value * (1 - spread), value * (1 + spread)
+    named, middle = [data.irreducible for data in _named()], basis.coefficients.irreducible
+    return (value + min(named) - middle) * (1 - error), (value + max(named) - middle) * (1 + error)
 
 
 def _verdict(ratio: float, optimal_ratio: float, *, within: bool) -> str:
@@ -82,66 +160,145 @@ def _verdict(ratio: float, optimal_ratio: float, *, within: bool) -> str:
     return f"near compute-optimal ({ratio:.3g} tokens a parameter against {optimal_ratio:.3g})"
 
 
-def expect_loss(resolved: Resolved, parameters: Parameters) -> Loss:
-    """The expected loss of a spec at the end of its run."""
-    size, tokens = parameters.total.value, float(resolved.spec.training.max_tokens)
-    within = FITTED_PARAMETERS[0] <= size <= FITTED_PARAMETERS[1] and FITTED_TOKENS[0] <= tokens <= FITTED_TOKENS[1]
-    error = ERROR_INSIDE if within else ERROR_OUTSIDE
-    coefficients = (
-        constant("E", IRREDUCIBLE, SOURCE),
-        constant("A", PARAMETER_COEFFICIENT, SOURCE),
-        constant("alpha", PARAMETER_EXPONENT, SOURCE),
-        constant("B", TOKEN_COEFFICIENT, SOURCE),
-        constant("beta", TOKEN_EXPONENT, SOURCE),
-    )
-    inputs = (parameters.total.as_input("N"), field(resolved, "training.max_tokens"), *coefficients)
+def _tuning(resolved: Resolved, parameters: Parameters, tokens: float) -> Quantity:
+    spec = resolved.spec
     body = parameters.non_embedding.value
-    values = {SOURCE: law(size, tokens), SMALL_SOURCE: small_law(body, tokens)}
-    source = min(values, key=lambda name: values[name])
+    active = max(body - (parameters.total.value - parameters.active.value), 1.0)
+    batch = spec.training.global_batch_size * spec.training.sequence_length
+    factor = 1.0
+    if spec.optimizer.kind in ("adam", "adamw") and spec.optimizer.learning_rate > 0:
+        factor = tuning_factor(body, active, tokens, spec.optimizer.learning_rate, batch)
+    source = loss_effect("tuning")["source"]
+    return Quantity(
+        factor,
+        "",
+        "1 + (max_tokens / (20 * active))**-0.15 * (0.01 x**2 - 0.007 x y + 0.008 y**2), x and y the logarithms of learning rate and batch "
+        "over StepLaw's; 1 for other optimizers than Adam and outside the range of its runs",
+        (
+            parameters.non_embedding.as_input("N"),
+            constant("active", active, "parameters of the layers that take part in one token"),
+            field(resolved, "training.max_tokens"),
+            field(resolved, "optimizer.learning_rate"),
+            field(resolved, "training.global_batch_size"),
+        ),
+        source,
+    )
+
+
+def _by_law(size: float, body: float, tokens: float, inputs: tuple[Input, ...]) -> Quantities:
+    def quantity(law: LossLaw) -> Quantity:
+        value = loss_by(law, size, body, tokens)
+        holds = law.parameters[0] <= size <= law.parameters[1] and law.tokens[0] <= tokens <= law.tokens[1]
+        error = ERROR_UNANCHORED if holds else ERROR_OUTSIDE
+        formula = "E + A / N**alpha + B / D**beta, as printed"
+        if law.form == "kaplan":
+            formula = "scale * ((Nc / non_embedding)**(alpha_N / alpha_D) + Dc / D)**alpha_D"
+        outside = "" if holds else "; outside the range of its runs"
+        coefficients = tuple(constant(name, value, law.source) for name, value in law.coefficients.items())
+        return Quantity(
+            value, "nats/token", formula, (*inputs, *coefficients), law.source + outside, value * (1 - error), value * (1 + error)
+        )
+
+    return {name: quantity(loss_law(name)) for name in LAWS}
+
+
+def expect_loss(resolved: Resolved, parameters: Parameters, assumptions: LossAssumptions = LossAssumptions()) -> Loss:  # noqa: B008
+    """The expected loss of a spec at the end of its run."""
+    basis = _basis(assumptions)
+    total, active, tokens = parameters.total.value, parameters.active.value, float(resolved.spec.training.max_tokens)
+    share = precise_share(_BITS.get(resolved.spec.precision, 16))
+    size = mixed_size(active, total) * share
+    body = max(parameters.non_embedding.value * size / total, 1.0)
+    fresh, unique = tokens, assumptions.unique_tokens
+    if unique is not None and tokens > unique:
+        fresh, size = fresh_tokens(tokens, unique), useful_parameters(size, unique)
+    tuning = _tuning(resolved, parameters, tokens)
+    plain = basis.coefficients.loss(size, fresh)
+    if assumptions.fit is None:
+        plain = min(plain, small_law(body, fresh, basis.coefficients))
     # No model does worse for long than guessing every token alike.
     guessing = log(resolved.spec.architecture.vocab_size)
-    value = min(values[source], guessing)
-    outside = "" if within else "; outside the range of its runs, 44M to 16B parameters and 0.2B to 500B tokens"
+    value = min(plain * (tuning.value if assumptions.fit is None else 1.0), guessing)
+    low, high = _bounds(value, basis, assumptions, size, fresh)
+    within = basis.holds(size, tokens)
+    effective = (
+        constant("N", size, "the dense model that this one is worth: sqrt(total * active), by precision and repetition"),
+        constant("D", fresh, "the fresh tokens that max_tokens are worth"),
+    )
+    inputs = (parameters.total.as_input("total"), parameters.active.as_input("active"), field(resolved, "training.max_tokens"))
+    outside = "" if within else "; outside the range of its runs"
+    kaplan = loss_law("kaplan")
     expected = Quantity(
         value,
         "nats/token",
-        "min(E + A / N**alpha + B / max_tokens**beta, "
-        "scale * ((Nc / non_embedding)**(alpha_N / alpha_D) + Dc / max_tokens)**alpha_D, ln(vocab_size))",
+        "min(tuning_factor * min(E + A / N**alpha + B / D**beta, "
+        "scale * ((Nc / non_embedding)**(alpha_N / alpha_D) + Dc / D)**alpha_D), ln(vocab_size))"
+        if assumptions.fit is None
+        else "min(E + A / N**alpha + B / D**beta, ln(vocab_size))",
         (
+            *effective,
             *inputs,
-            parameters.non_embedding.as_input("non_embedding"),
-            constant("Nc", KAPLAN_PARAMETERS, SMALL_SOURCE),
-            constant("alpha_N", KAPLAN_PARAMETER_EXPONENT, SMALL_SOURCE),
-            constant("Dc", KAPLAN_TOKENS, SMALL_SOURCE),
-            constant("alpha_D", KAPLAN_TOKEN_EXPONENT, SMALL_SOURCE),
+            *basis.inputs(),
+            *(
+                (tuning.as_input("tuning_factor"), constant("Nc", kaplan.coefficients["Nc"], kaplan.source))
+                if assumptions.fit is None
+                else ()
+            ),
             field(resolved, "architecture.vocab_size"),
         ),
-        source + outside,
-        low=value * (1 - error),
-        high=min(value * (1 + error), max(guessing, value)),
+        basis.source + outside,
+        low=low,
+        high=min(high, max(guessing, value)),
     )
-    compute = 6 * size * tokens
-    best = optimal_parameters(compute)
+    compute = 6 * active * tokens
+    best = basis.coefficients.best_parameters(compute)
     best_tokens = compute / (6 * best)
-    budget = (parameters.total.as_input("N"), field(resolved, "training.max_tokens"), *coefficients[1:])
-    optimum = "minimum of the law at C = 6 * N * max_tokens"
+    budget = (*inputs, *basis.inputs()[1:])
+    optimum = "minimum of the law at C = 6 * active * max_tokens"
+    epochs = None
+    if unique is not None:
+        known = constant("unique_tokens", unique, "given")
+        epochs = Quantity(tokens / unique, "epochs", "max_tokens / unique_tokens", (inputs[2], known), "exact")
     return Loss(
         expected=expected,
-        tokens_per_parameter=Quantity(tokens / size, "tokens/parameter", "max_tokens / N", inputs[:2], "exact"),
-        optimal_parameters=Quantity(
-            best,
-            "parameters",
-            f"(alpha * A / (beta * B) * (C / 6)**beta)**(1 / (alpha + beta)): {optimum}",
-            budget,
-            SOURCE,
-            low=best / 2,
-            high=best * 2,
+        tokens_per_parameter=Quantity(tokens / active, "tokens/parameter", "max_tokens / active", (inputs[1], inputs[2]), "exact"),
+        optimal_parameters=_about(
+            best, "parameters", f"(alpha * A / (beta * B) * (C / 6)**beta)**(1 / (alpha + beta)): {optimum}", budget, basis.source
         ),
-        optimal_tokens=Quantity(
-            best_tokens, "tokens", f"C / (6 * optimal_parameters): {optimum}", budget, SOURCE, low=best_tokens / 2, high=best_tokens * 2
+        optimal_tokens=_about(best_tokens, "tokens", f"C / (6 * optimal_parameters): {optimum}", budget, basis.source),
+        optimal_loss=Quantity(
+            basis.coefficients.loss(best, best_tokens), "nats/token", f"the law at its {optimum}", (*inputs, *basis.inputs()), basis.source
         ),
-        optimal_loss=Quantity(law(best, best_tokens), "nats/token", f"the law at its {optimum}", budget, SOURCE),
         within_fitted_range=within,
-        meaning=MEANING,
-        verdict=_verdict(tokens / size, best_tokens / best, within=within),
+        meaning=basis.meaning,
+        verdict=_verdict(tokens / active, best_tokens / best, within=within),
+        law=basis.name,
+        data_set=assumptions.data_set,
+        by_law=_by_law(size, body, fresh, effective),
+        tuning=tuning,
+        epochs=epochs,
+        served=_served(active, tokens, basis, assumptions, inputs),
+    )
+
+
+def _about(value: float, unit: str, formula: str, inputs: tuple[Input, ...], source: str) -> Quantity:
+    """An optimum, known within a factor of two: the loss is flat around it."""
+    return Quantity(value, unit, formula, inputs, source, low=value / 2, high=value * 2)
+
+
+def _served(active: float, tokens: float, basis: _Basis, assumptions: LossAssumptions, inputs: tuple[Input, ...]) -> Served | None:
+    demand = assumptions.inference_tokens
+    if demand <= 0:
+        return None
+    budget = 6 * active * tokens + 2 * active * demand
+    best, length = basis.coefficients.best_with_inference(budget, demand)
+    given = constant("inference_tokens", demand, "given")
+    values = (*inputs, given, *basis.inputs())
+    optimum = "minimum of the law where 6 * N * D + 2 * N * inference_tokens is that of the spec"
+    source = f"{basis.source}; inference as Sardana et al. 2024 (arXiv:2401.00448) count it"
+    return Served(
+        Quantity(demand, "tokens", "inference_tokens", (given,), "given"),
+        _about(best, "parameters", optimum, values, source),
+        _about(length, "tokens", optimum, values, source),
+        Quantity(basis.coefficients.loss(best, length), "nats/token", f"the law at the {optimum}", values, source),
     )

@@ -69,13 +69,11 @@ def kaplan(parameters: float, tokens: float) -> float:
     return float(((c["Nc"] / parameters) ** (c["alpha"] / c["beta"]) + c["Dc"] / tokens) ** c["beta"])
 
 
-MEETING_PARAMETERS, MEETING_TOKENS = 1e8, 1.7e9
-
-
 def small_law(parameters: float, tokens: float, law: Coefficients | None = None) -> float:
     """The law of small runs, scaled to meet the other one where their ranges meet."""
     law = law or additive(loss_law("data_constrained"))
-    return law.loss(MEETING_PARAMETERS, MEETING_TOKENS) / kaplan(MEETING_PARAMETERS, MEETING_TOKENS) * kaplan(parameters, tokens)
+    meeting = loss_effect("kaplan")["meeting"]
+    return law.loss(*meeting) / kaplan(*meeting) * kaplan(parameters, tokens)
 
 
 def fresh_tokens(tokens: float, unique: float) -> float:

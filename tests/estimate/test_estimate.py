@@ -10,7 +10,6 @@ import pytest
 from llmspec.catalog import accelerator_names, best_quote, grid_intensity
 from llmspec.cli.estimate_text import estimate_json, estimate_table
 from llmspec.estimate import Estimate, estimate
-from llmspec.estimate.loss import law, optimal_parameters, small_law
 from tests.estimate.specs import GPT2, LLAMA_31_8B, LLAMA_31_405B, TINY, make
 
 RUN = {"sequence_length": 1024, "global_batch_size": 480, "micro_batch_size": 12, "max_steps": 20_000, "compile": True}
@@ -29,6 +28,7 @@ KEYS = {
     "carbon": {"kg_co2e", "operational_kg_co2e", "embodied_kg_co2e", "grid_gco2e_per_kwh"},
     "loss": {
         "expected", "tokens_per_parameter", "optimal_parameters", "optimal_tokens", "optimal_loss", "meaning", "verdict",
+        "law", "data_set", "by_law", "tuning_factor",
     },
 }  # fmt: skip
 
@@ -118,34 +118,13 @@ def test_carbon_follows_the_grid():
     assert sweden.total.value == pytest.approx(sweden.operational.value + sweden.embodied.value)
 
 
-def test_the_law_is_that_of_the_paper():
-    # Chinchilla itself, 70B parameters on 1.4T tokens, by the refit's printed coefficients.
-    assert law(70e9, 1.4e12) == pytest.approx(1.8172 + 482.01 / 70e9**0.3478 + 2085.43 / 1.4e12**0.3658)
-    assert law(70e9, 1.4e12) == pytest.approx(1.97, abs=0.01)
-
-
-@pytest.mark.parametrize("compute", [1e18, 1e21, 1e24])
-def test_the_optimal_size_is_a_minimum(compute):
-    best = optimal_parameters(compute)
-    assert all(law(best * factor, compute / 6 / best / factor) > law(best, compute / 6 / best) for factor in (0.8, 1.25))
-
-
-def test_loss_falls_with_size_and_tokens_at_every_scale():
-    grid = [10.0**n for n in range(5, 13)]
-    for function in (law, small_law):
-        for size in grid:
-            losses = [function(size, tokens) for tokens in grid]
-            assert losses == sorted(losses, reverse=True)
-            assert [function(tokens, size) for tokens in grid] == sorted((function(tokens, size) for tokens in grid), reverse=True)
-
-
 def test_loss_says_what_it_means_and_how_far_it_may_be_off():
     inside, outside = run(max_tokens=10_000_000_000).loss, estimate(*make(TINY)).loss
     assert inside.within_fitted_range and not outside.within_fitted_range
     assert "compute-optimal" in inside.verdict
     assert "outside the range" in outside.verdict
     assert inside.expected.low is not None and inside.expected.high is not None
-    assert inside.expected.high - inside.expected.low < 0.31 * inside.expected.value
+    assert inside.expected.high - inside.expected.low < 0.35 * inside.expected.value
     assert 3.0 < inside.expected.value < 3.6  # GPT-2 124M on 10B tokens of web text ends near 3.3
     assert outside.expected.value <= 6.25  # ln(512): no worse than guessing
     assert "tokenizer" in inside.meaning
