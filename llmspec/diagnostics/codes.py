@@ -654,7 +654,7 @@ _page(
 )
 _page(
     "LS534",
-    "output-not-writable",
+    "ladder-not-writable",
     "The place after `-o` can be written.",
     "The specs of a ladder, or the fit, would be lost.",
     "llmspec ladder large.yaml -o /proc/ladder",
