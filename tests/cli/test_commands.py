@@ -28,18 +28,21 @@ def broken(tmp_path: Path) -> Path:
 def test_help_names_every_command(llmspec: Run) -> None:
     finished = llmspec("--help")
     assert finished.returncode == 0
-    for name in ("validate", "estimate", "build", "compare", "explain", "schema", "init", "presets", "completion"):
+    for name in ("validate", "estimate", "build", "compare", "ladder", "fit", "explain", "schema", "init", "presets", "completion"):
         assert name in finished.stdout
         assert llmspec(name, "--help").returncode == 0
 
 
 def test_options_are_these(llmspec: Run) -> None:
     """A change of this table is a change for every user."""
+    loss = {"--loss-data", "--unique-tokens", "--inference-tokens", "--loss-fit"}
     options = {
         "validate": {"--set", "--format"},
-        "estimate": {"--set", "--what-if", "--explain", "--format", "--html", "--diagnostics"},
+        "estimate": {"--set", "--what-if", "--explain", "--format", "--html", "--diagnostics", *loss},
         "build": {"--output", "--plan", "--diff", "--check", "--set", "--format"},
         "compare": {"--output-dir", "--format", "--html", "--diagnostics"},
+        "ladder": {"--sizes", "--tokens-per-parameter", "--output", "--set", "--diagnostics"},
+        "fit": {"--output", "--name", "--format", "--diagnostics"},
         "explain": set(),
         "schema": set(),
         "init": {"--preset", "--accelerator", "--num-accelerators", "--data", "--max-tokens", "--name", "--output"},
