@@ -40,7 +40,7 @@ def run(hardware: dict[str, Any] | None = None, **training: Any) -> Estimate:
 def test_the_keys_of_the_json_are_frozen():
     values = json.loads(estimate_json(run()))
     assert {section: set(values[section]) for section in KEYS} == KEYS
-    assert set(values) == {*KEYS, "intervals", "helps_most"}
+    assert set(values) == {*KEYS, "intervals"}
     assert set(values["parameters"]["by_component"]) == {"embedding", "attention", "feed_forward", "norm"}
     assert "derivations" in run().to_json(derivations=True)
 
