@@ -64,7 +64,8 @@ def make_ladder(
         if exact in seen:
             continue
         seen.add(exact)
-        whole = _analyzed(path, [*base, *shape, "training.max_tokens=1B"], bag, to_build=False)
+        # How long it is does not matter here, if it is longer than a warm-up.
+        whole = _analyzed(path, [*base, *shape, "training.max_tokens=1T"], bag, to_build=False)
         parameters = int(whole.estimate.parameters.total.value)
         for ratio in ratios:
             tokens = _rounded(parameters * ratio)
