@@ -103,7 +103,8 @@ def test_runs_that_are_not_finished_are_left_out(llmspec: Run, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_ladder_of_real_text_predicts_a_larger_run(llmspec: Run, tmp_path: Path) -> None:
-    """Four small models learn Python from the standard library; the law that they tell is held against a larger one."""
+    """Four small models learn Python from the standard library; the law of three is held against the largest."""
+    # Half as many tokens a parameter end in the steep beginning of training, which no power law describes: the fit misses by 4%.
     small = ["--set", "training.sequence_length=128", "--set", "tokenizer.vocab_size=512", "--set", "architecture.tie_embeddings=true"]
     ladder = tmp_path / "ladder"
     made = llmspec("ladder", "specs/quickstart.yaml", "--sizes", "2", "--tokens-per-parameter", "2,6", "-o", ladder, *small)
@@ -116,7 +117,7 @@ def test_a_ladder_of_real_text_predicts_a_larger_run(llmspec: Run, tmp_path: Pat
     }
 
     def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run([ladder / "run.sh"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
+        return subprocess.run([ladder / "run.sh"], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=1800)
 
     finished = run()
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
@@ -126,16 +127,10 @@ def test_a_ladder_of_real_text_predicts_a_larger_run(llmspec: Run, tmp_path: Pat
     before = {path: path.stat().st_mtime_ns for path in ladder.glob("*/run/metrics.jsonl")}
     again = run()
     assert again.returncode == 0 and before == {path: path.stat().st_mtime_ns for path in ladder.glob("*/run/metrics.jsonl")}
-    # A larger model that the fit has not seen.
-    target = tmp_path / "target"
-    settings = [*small, "--set", "training.max_steps=300", "--set", "evaluation.every=300"]
-    assert llmspec("build", "specs/quickstart.yaml", "-o", target, *settings).returncode == 0
-    first = sorted(ladder.glob("*/data"))[0]
-    (target / "data").symlink_to(first.resolve())
-    trained = subprocess.run(
-        [sys.executable, "train.py"], cwd=target, env=environment, capture_output=True, text=True, check=False, timeout=900
-    )
-    assert trained.returncode == 0, trained.stderr[-3000:]
-    last = [json.loads(line) for line in (target / "run/metrics.jsonl").read_text().splitlines()][-1]
-    predicted = json.loads(llmspec("estimate", target / "spec.yaml", "--loss-fit", ladder / "fit.json", "--format", "json").stdout)
-    assert predicted["loss"]["expected"] == pytest.approx(last["validation_loss"], rel=0.1)
+    # The largest run, from the three others alone.
+    runs = sorted(ladder.glob("*/run/metrics.jsonl"), key=lambda path: json.loads(path.read_text().splitlines()[-1])["tokens"])
+    *others, largest = [path.parents[1] for path in runs]
+    assert llmspec("fit", *others, "-o", tmp_path / "three.json").returncode == 0
+    measured = json.loads((largest / "run/metrics.jsonl").read_text().splitlines()[-1])["validation_loss"]
+    predicted = json.loads(llmspec("estimate", largest / "spec.yaml", "--loss-fit", tmp_path / "three.json", "--format", "json").stdout)
+    assert predicted["loss"]["expected"] == pytest.approx(measured, rel=0.1)
