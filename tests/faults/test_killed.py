@@ -35,7 +35,10 @@ def assert_survives(project: Project, num_steps: int, world_size: int, kills: in
     assert seen == [(sample // 8 + 1, sample) for sample in range(8 * num_steps)]
 
 
-@pytest.mark.parametrize(("world_size", "asynchronous"), [(1, False), (1, True), (2, False), (2, True)])
+@pytest.mark.parametrize(
+    ("world_size", "asynchronous"),
+    [(1, False), pytest.param(1, True, marks=pytest.mark.slow), pytest.param(2, False, marks=pytest.mark.slow), (2, True)],
+)
 def test_killed_ten_times(build: Build, world_size: int, asynchronous: bool) -> None:
     changes = {"checkpoint": {"every": 3, "keep": 2, "asynchronous": asynchronous}, "training__max_steps": 60, "architecture__dropout": 0.1}
     if world_size > 1:
