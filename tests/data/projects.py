@@ -71,7 +71,8 @@ def plan_data(
 def render_data(plan: DataPlan) -> dict[str, str]:
     """The data side's files and the config, formatted."""
     jinja = environment()
-    plans = SimpleNamespace(data=plan, config_classes=plan.config_classes)
+    others = {"layout": SimpleNamespace(distributed=True), "reporting": SimpleNamespace(on_gpu=True)}
+    plans = SimpleNamespace(data=plan, config_classes=plan.config_classes, **others)
     texts = {"config.py": jinja.get_template("project/config.py.jinja").render(plan=plans)}
     texts |= {file.path: jinja.get_template(str(file.template)).render(plan=plans) for file in plan.files}
     project = format_project({path: EmittedText(text) for path, text in texts.items()})
