@@ -158,7 +158,9 @@ def max_tokens(spec: Spec) -> Derived:
 
 
 def compile_model(spec: Spec, accelerator: Accelerator | None) -> Derived:
-    """True on accelerators, false on a CPU."""
+    """True on accelerators, but for ZeRO stage 3; false on a CPU."""
+    if spec.parallelism.engine == "deepspeed" and spec.parallelism.zero_stage == 3:
+        return Derived(False, "the hooks of ZeRO stage 3 break every graph")
     on_cpu = accelerator is not None and accelerator.is_cpu
     return Derived(not on_cpu, "short runs on a CPU lose by it" if on_cpu else f"true on {spec.hardware.accelerator}")
 

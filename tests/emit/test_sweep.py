@@ -202,6 +202,8 @@ def combined(row: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
     changes = [change for choices, index in zip(KNOBS.values(), row, strict=True) for change in choices[index].items()]
     if ("parallelism.engine", "deepspeed") in changes:
         refused = ("fp8", "fp16") if ("parallelism.zero_stage", 0) in changes else ("fp8",)  # LS376, LS370
+        if ("parallelism.zero_stage", 3) in changes:
+            changes.append(("training.compile", False))  # LS379
         changes = [(path, value) for path, value in changes if not path.startswith(NOT_WITH_DEEPSPEED) and value not in refused]
     yield from changes
 

@@ -362,12 +362,14 @@ def not_with_deepspeed(resolved: Resolved) -> Iterator[Finding]:
     """What the DeepSpeed engine does not do.
 
     ## What it checks
-    With the DeepSpeed engine, `checkpoint.asynchronous` is false, and there is no `training.guard.spike_sigma` and no `training.ema`.
+    With the DeepSpeed engine, `checkpoint.asynchronous` is false, and there is no `training.guard.spike_sigma` and no `training.ema`; with stage 3
+    `training.compile` is false.
 
     ## Why it matters
     DeepSpeed keeps gradients, optimizer state and shards of parameters in buffers of its own and writes its checkpoints itself. What the
     torch engine does by reaching into these would be wrong here or be lost on resuming. It knows the gradient norm only while it takes
-    its step, so that a spike cannot be judged before; a step whose gradient is not finite it skips by itself.
+    its step, so that a spike cannot be judged before; a step whose gradient is not finite it skips by itself. Stage 3 gathers parameters in hooks
+    around every module, at which torch.compile breaks off and compiles anew until it gives up.
 
     ## Example
     ```yaml
@@ -398,3 +400,6 @@ def not_with_deepspeed(resolved: Resolved) -> Iterator[Finding]:
     if spec.training.ema is not None:
         help_line = "leave `ema` out, or use `engine: torch` with `data: fsdp`"
         yield Finding("the DeepSpeed engine keeps no running mean of the weights", "training.ema", facts=engine, help=(help_line,))
+    if spec.training.compile and spec.parallelism.zero_stage == 3:
+        what = "torch.compile breaks off at the hooks of ZeRO stage 3"
+        yield Finding(what, "training.compile", facts=engine, help=("use `compile: false`, or `zero_stage: 2`",))

@@ -85,8 +85,9 @@ class Training(Section):
     ema: Ema | None = None
     """Keep a running mean of the weights. Costs four bytes a parameter. Default: null, none."""
 
-    compile: bool = derived("true on accelerators, false on a CPU")
-    """Whether the model is compiled with torch.compile. Default: true, but false on a CPU, where short runs lose by it."""
+    compile: bool = derived("true on accelerators, false on a CPU and with ZeRO stage 3")
+    """Whether the model is compiled with torch.compile. Default: true, but false on a CPU, where short runs lose by it, and with ZeRO
+    stage 3, which it does not go with."""
 
     fp8_recipe: Literal["tensorwise", "rowwise"] = "tensorwise"
     """How `precision: fp8` scales values: one scale for each tensor, which is the fastest, or one for each row, which outliers harm less
