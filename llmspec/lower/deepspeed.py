@@ -19,9 +19,10 @@ _PERSISTENT = 10_000
 class DeepspeedPlan:
     """What the templates need to know of the DeepSpeed engine.
 
-    `convertible_stages` are those whose checkpoints can be resumed. `scales` says that the loss is scaled, which `loss_scaler` does.
-    `sharded` says that a device holds only its share of the parameters between steps, `replicated` that nothing at all is sharded.
-    `optimizer_title` and `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says which Adam.
+    `convertible_stages` are those whose checkpoints can be resumed here by converting them. `scales` says that the loss is scaled, which
+    `loss_scaler` does. `sharded` says that a device holds only its share of the parameters between steps, `replicated` that nothing at
+    all is sharded. `optimizer_title` and `optimizer_mode` are for DeepSpeed's own optimizer: what it is, and the argument that says
+    which Adam.
     """
 
     zero_stage: int
@@ -61,7 +62,7 @@ def lower_deepspeed(resolved: Resolved, network: Network) -> DeepspeedPlan | Non
     mode = "adamw_mode" if offloads_optimizer else "adam_w_mode"
     return DeepspeedPlan(
         zero_stage=stage,
-        convertible_stages=(3,) if stage == 3 else (1, 2),
+        convertible_stages=_convertible_stages(spec),
         loss_scaler="DynamicLossScaler" if spec.precision == "fp16" else "LossScaler",
         scales=spec.precision == "fp16",
         sharded=stage == 3,
@@ -79,6 +80,14 @@ def lower_deepspeed(resolved: Resolved, network: Network) -> DeepspeedPlan | Non
             EmittedFile("tests/test_engine.py", "project/tests/test_engine.py.jinja"),
         ),
     )
+
+
+def _convertible_stages(spec: Spec) -> tuple[int, ...]:
+    """What ds_to_universal, DeepSpeed's converter, can do: it knows Adam's state alone, and that of stage 3 is of another form."""
+    stage = spec.parallelism.zero_stage
+    if stage == 0 or spec.optimizer.kind not in ("adam", "adamw"):
+        return ()
+    return (3,) if stage == 3 else (1, 2)
 
 
 def _ds_config(spec: Spec, network: Network) -> dict[str, Any]:

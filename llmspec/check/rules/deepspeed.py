@@ -362,14 +362,14 @@ def not_with_deepspeed(resolved: Resolved) -> Iterator[Finding]:
     """What the DeepSpeed engine does not do.
 
     ## What it checks
-    With the DeepSpeed engine, `checkpoint.asynchronous` is false, and there is no `training.guard.spike_sigma` and no `training.ema`; with stage 3
-    `training.compile` is false.
+    With the DeepSpeed engine, `checkpoint.asynchronous` is false, and there is no `training.guard.spike_sigma` and no `training.ema`;
+    with stage 3 `training.compile` is false.
 
     ## Why it matters
     DeepSpeed keeps gradients, optimizer state and shards of parameters in buffers of its own and writes its checkpoints itself. What the
     torch engine does by reaching into these would be wrong here or be lost on resuming. It knows the gradient norm only while it takes
-    its step, so that a spike cannot be judged before; a step whose gradient is not finite it skips by itself. Stage 3 gathers parameters in hooks
-    around every module, at which torch.compile breaks off and compiles anew until it gives up.
+    its step, so that a spike cannot be judged before; a step whose gradient is not finite it skips by itself. Stage 3 gathers parameters
+    in hooks around every module, at which torch.compile breaks off and compiles anew until it gives up.
 
     ## Example
     ```yaml
