@@ -1,11 +1,9 @@
 """The three-way merge: its laws, and git's own merge as a second opinion."""
 
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -121,7 +119,6 @@ def git_merge(directory: Path, base: str, yours: str, new: str) -> tuple[str, in
     return finished.stdout.decode(), finished.returncode
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is the second opinion")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_git_agrees(tmp_path: Path, data: st.DataObject) -> None:
