@@ -3,13 +3,13 @@
 Each variant goes through the passes of `llmspec.compile` as if somebody had written it, so that what the rules refuse is never offered.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from llmspec.catalog import accelerators, find_accelerator, prices_for
+from llmspec.catalog import Accelerator, accelerators, find_accelerator, prices_for
 from llmspec.check import check, check_buildable
 from llmspec.compile import Analysis, analyze
 from llmspec.diagnostics import Bag, CompilationError, Diagnostic, Span
@@ -24,6 +24,7 @@ from llmspec.estimate.step_model import step_parts
 from llmspec.estimate.step_time import parts_of
 from llmspec.resolve import OriginKind, Resolved, derive, resolve
 from llmspec.spec import load, with_overrides
+from llmspec.spec.schema import Spec
 
 WHAT_IF = "--what-if"
 MOST_VARIATIONS = 400
@@ -168,8 +169,8 @@ def best_change(analysis: Analysis) -> Change | None:
     enough = analysis.estimate.step_time.step.value * (1 - WORTHWHILE)
     configuration = configuration_of(resolved, network, device.accelerator)
     faster: list[tuple[float, str, str, Resolved]] = []
-    for field, value in _single_changes(resolved):
-        copied = _copied(resolved, field, value)
+    for field, value in _single_changes(resolved, on_cpu=device.is_processor):
+        copied = _copied(resolved, device.accelerator, field, value)
         if not _divides(copied):
             continue
         if device.is_processor:
@@ -197,15 +198,23 @@ def best_change(analysis: Analysis) -> Change | None:
     return None
 
 
-def _copied(resolved: Resolved, field: str, value: object) -> Resolved:
+def _copied(resolved: Resolved, accelerator: Accelerator, field: str, value: object) -> Resolved:
     """The resolved spec with one field changed, and what follows from it for how a step is laid out."""
-    section, name = field.split(".")
-    spec = resolved.spec
-    spec = spec.model_copy(update={section: getattr(spec, section).model_copy(update={name: value})})
-    for follows, rule in (("sequence_parallel", derive.sequence_parallel), ("shard_size", derive.shard_size)):
-        if resolved.origin(f"parallelism.{follows}").kind is OriginKind.DERIVED and follows != name:
-            spec = spec.model_copy(update={"parallelism": spec.parallelism.model_copy(update={follows: rule(spec).value})})
+    rules: dict[str, Callable[[Spec], derive.Derived]] = {
+        "parallelism.sequence_parallel": derive.sequence_parallel,
+        "parallelism.shard_size": derive.shard_size,
+        "training.compile": lambda spec: derive.compile_model(spec, accelerator),
+    }
+    spec = _with_field(resolved.spec, field, value)
+    for follows, rule in rules.items():
+        if resolved.origin(follows).kind is OriginKind.DERIVED and follows != field:
+            spec = _with_field(spec, follows, rule(spec).value)
     return replace(resolved, spec=spec)
+
+
+def _with_field(spec: Spec, field: str, value: object) -> Spec:
+    section, name = field.split(".")
+    return spec.model_copy(update={section: getattr(spec, section).model_copy(update={name: value})})
 
 
 def _divides(resolved: Resolved) -> bool:
@@ -240,13 +249,14 @@ def _written(resolved: Resolved, field: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _single_changes(resolved: Resolved) -> Iterator[tuple[str, object]]:
+def _single_changes(resolved: Resolved, *, on_cpu: bool) -> Iterator[tuple[str, object]]:
     """Changes of one field to try: they cost nothing to make, and leave the model, its data and its numerics as they are."""
     spec = resolved.spec
     training, layout = spec.training, spec.parallelism
     size, share = training.micro_batch_size, training.global_batch_size // resolved.data_parallel_size
     yield from (("training.micro_batch_size", other) for other in (size // 2, size * 2, size * 4) if 1 <= other <= share)
-    if not training.compile:
+    # On a CPU compiling takes longer than most runs save by it, and a step's time does not show it.
+    if not training.compile and not on_cpu:
         yield "training.compile", True
     for checkpointing in ("none", "selective", "full"):
         if checkpointing != layout.activation_checkpointing:

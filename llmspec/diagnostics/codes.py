@@ -617,6 +617,24 @@ _page(
     "sh",
 )
 _page(
+    "LS524",
+    "what-if-without-values",
+    "Each `--what-if` names a field and the values to try, with commas between them.",
+    "A table of variations has a row for each combination of values, so each field needs some.",
+    "llmspec estimate specs/quickstart.yaml --what-if training.micro_batch_size",
+    "llmspec estimate specs/quickstart.yaml --what-if training.micro_batch_size=1,2,4",
+    "sh",
+)
+_page(
+    "LS525",
+    "too-many-variations",
+    "All `--what-if` together make a table of at most 400 rows.",
+    "Every combination is estimated, and a table of thousands is read by nobody.",
+    "llmspec estimate specs/quickstart.yaml --what-if hardware.nodes=1,2,4,8 --what-if training.sequence_length=...",
+    "llmspec estimate specs/quickstart.yaml --what-if hardware.nodes=1,2,4,8",
+    "sh",
+)
+_page(
     "LS530",
     "too-narrow-for-a-ladder",
     "The spec of a ladder is wide enough that narrower models with the same aspect remain sensible: at least 128.",
@@ -659,24 +677,6 @@ _page(
     "The specs of a ladder, or the fit, would be lost.",
     "llmspec ladder large.yaml -o /proc/ladder",
     "llmspec ladder large.yaml -o ladder",
-    "sh",
-)
-_page(
-    "LS524",
-    "what-if-without-values",
-    "Each `--what-if` names a field and the values to try, with commas between them.",
-    "A table of variations has a row for each combination of values, so each field needs some.",
-    "llmspec estimate specs/quickstart.yaml --what-if training.micro_batch_size",
-    "llmspec estimate specs/quickstart.yaml --what-if training.micro_batch_size=1,2,4",
-    "sh",
-)
-_page(
-    "LS525",
-    "too-many-variations",
-    "All `--what-if` together make a table of at most 400 rows.",
-    "Every combination is estimated, and a table of thousands is read by nobody.",
-    "llmspec estimate specs/quickstart.yaml --what-if hardware.nodes=1,2,4,8 --what-if training.sequence_length=...",
-    "llmspec estimate specs/quickstart.yaml --what-if hardware.nodes=1,2,4,8",
     "sh",
 )
 

@@ -190,7 +190,9 @@ def _figures(resolved: Resolved, estimate: Estimate) -> tuple[Row, ...]:
         rows.append(Row("energy", f"{energy.kwh.value:,.3g} kWh"))
     if carbon.total is not None:
         rows.append(Row("carbon", f"{carbon.total.value:,.3g} kg CO2e"))
-    rows.append(Row("final loss", f"about {estimate.loss.expected.value:.2f} nats a token"))
+    if estimate.loss.within_fitted_range:
+        expected = estimate.loss.expected
+        rows.append(Row("final loss", f"{expected.low:.2f} to {expected.high:.2f} nats a token of web text, a yardstick between specs"))
     return tuple(rows)
 
 

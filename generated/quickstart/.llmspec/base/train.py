@@ -134,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # 2. The optimizer.
     optimizer = build_optimizer(model, OptimizerConfig())
+
     # 3. The data. What a step sees depends on its number alone.
     data = TrainingData(args.data_dir, DataConfig(), config.sequence_length, config.seed)
     validation = ValidationData(args.data_dir, config.sequence_length)
@@ -201,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 step, step * config.global_batch_size, step * tokens_per_step, now - started
             )
             reporter.advance(step)
+
             # Report, evaluate, save.
             last = step == args.max_steps
             evaluating = last or step % evaluation.every == 0
@@ -234,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 checkpoints.save(progress)
             if stopping and not last:
                 reporter.say(f"saved step {step} and stopped; --resume goes on from there")
-                return 128 + caught[0] if caught else 0
+                return 128 + caught[0]
     return 0
 
 
