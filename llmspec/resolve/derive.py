@@ -87,7 +87,7 @@ def global_batch_size(spec: Spec) -> Derived:
 
 def learning_rate(spec: Spec) -> Derived:
     """What a law says."""
-    law = laws.learning_rate(laws.scale(spec, spec.training.max_tokens), str(spec.optimizer.learning_rate))
+    law = laws.learning_rate(laws.rate_scale(spec, spec.training.max_tokens), str(spec.optimizer.learning_rate))
     return Derived(law.value, law.formula)
 
 

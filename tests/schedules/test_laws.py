@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from llmspec.catalog import preset_names
+from llmspec.catalog.loss_laws import loss_effect
+from llmspec.check.rules.laws import batch_beyond_critical, batch_far_from_laws, learning_rate_far_from_laws
 from llmspec.diagnostics import Bag
 from llmspec.network import Network, describe
 from llmspec.network.network import WeightKind
@@ -146,3 +148,136 @@ def test_rounding_is_near(sequences: float, unit: int) -> None:
     size = laws.near_power(sequences, unit)
     assert size % unit == 0
     assert size == unit or max(size / sequences, sequences / size) < 1.23
+
+
+def mha(layers: int, width: int, heads: int, feed_forward: int | None = None) -> dict[str, Any]:
+    """An architecture by its widths; with `feed_forward` a gated one."""
+    kind = {"kind": "swiglu", "ffn_hidden_size": feed_forward} if feed_forward else {"kind": "gelu", "ffn_hidden_size": 4 * width}
+    attention = {"kind": "mha", "num_heads": heads}
+    return {"vocab_size": 50304, "hidden_size": width, "num_layers": layers, "attention": attention, "feed_forward": kind}
+
+
+class Recipe(NamedTuple):
+    """How a well-known model was trained: tokens of a batch and of the run."""
+
+    name: str
+    architecture: dict[str, Any]
+    sequence_length: int
+    learning_rate: float
+    batch: float
+    tokens: str
+
+
+# GPT-2's own rates are not published: the nanoGPT and llm.c reproductions. Sources: the papers' tables, and the configurations of Pythia,
+# OLMo, SmolLM and DeepSeek LLM.
+RECIPES = (
+    Recipe("nanoGPT 124M", {"preset": "gpt2"}, 1024, 6e-4, 491520, "300B"),
+    Recipe("llm.c 124M", {"preset": "gpt2"}, 1024, 6e-4, 524288, "10B"),
+    Recipe("llm.c 1.6B", {"preset": "gpt2-xl"}, 1024, 6e-4, 1048576, "33.6B"),
+    Recipe("GPT-3 125M", {"preset": "gpt3-125m"}, 2048, 6e-4, 0.5e6, "300B"),
+    Recipe("GPT-3 350M", {"preset": "gpt3-350m"}, 2048, 3e-4, 0.5e6, "300B"),
+    Recipe("GPT-3 760M", {"preset": "gpt3-760m"}, 2048, 2.5e-4, 0.5e6, "300B"),
+    Recipe("GPT-3 1.3B", {"preset": "gpt3-1.3b"}, 2048, 2e-4, 1e6, "300B"),
+    Recipe("GPT-3 2.7B", {"preset": "gpt3-2.7b"}, 2048, 1.6e-4, 1e6, "300B"),
+    Recipe("GPT-3 6.7B", {"preset": "gpt3-6.7b"}, 2048, 1.2e-4, 2e6, "300B"),
+    Recipe("GPT-3 175B", {"preset": "gpt3-175b"}, 2048, 6e-5, 3.2e6, "300B"),
+    Recipe("Pythia 70M", mha(6, 512, 8), 2048, 1e-3, 2097152, "300B"),
+    Recipe("Pythia 160M", mha(12, 768, 12), 2048, 6e-4, 2097152, "300B"),
+    Recipe("Pythia 410M", mha(24, 1024, 16), 2048, 3e-4, 2097152, "300B"),
+    Recipe("Pythia 1B", mha(16, 2048, 8), 2048, 3e-4, 2097152, "300B"),
+    Recipe("Pythia 1.4B", mha(24, 2048, 16), 2048, 2e-4, 2097152, "300B"),
+    Recipe("Pythia 2.8B", mha(32, 2560, 32), 2048, 1.6e-4, 2097152, "300B"),
+    Recipe("Pythia 6.9B", mha(32, 4096, 32), 2048, 1.2e-4, 2097152, "300B"),
+    Recipe("Pythia 12B", mha(36, 5120, 40), 2048, 1.2e-4, 2097152, "300B"),
+    Recipe("Llama 7B", {"preset": "llama-7b"}, 2048, 3e-4, 4e6, "1T"),
+    Recipe("Llama 13B", {"preset": "llama-13b"}, 2048, 3e-4, 4e6, "1T"),
+    Recipe("Llama 33B", {"preset": "llama-33b"}, 2048, 1.5e-4, 4e6, "1.4T"),
+    Recipe("Llama 65B", {"preset": "llama-65b"}, 2048, 1.5e-4, 4e6, "1.4T"),
+    Recipe("Llama 2 7B", {"preset": "llama-2-7b"}, 4096, 3e-4, 4e6, "2T"),
+    Recipe("Llama 2 13B", {"preset": "llama-2-13b"}, 4096, 3e-4, 4e6, "2T"),
+    Recipe("Llama 2 70B", {"preset": "llama-2-70b"}, 4096, 1.5e-4, 4e6, "2T"),
+    Recipe("Llama 3 8B", {"preset": "llama-3-8b"}, 8192, 3e-4, 16e6, "15T"),
+    Recipe("Llama 3 70B", {"preset": "llama-3-70b"}, 8192, 1.5e-4, 16e6, "15T"),
+    Recipe("Llama 3.1 405B", {"preset": "llama-3.1-405b"}, 8192, 8e-5, 16e6, "15.6T"),
+    Recipe("OLMo 1B", mha(16, 2048, 16, 8192), 2048, 4e-4, 4194304, "3T"),
+    Recipe("OLMo 7B", mha(32, 4096, 32, 11008), 2048, 3e-4, 4194304, "2.5T"),
+    Recipe("OLMo 2 7B", {"preset": "olmo-2-7b"}, 4096, 3e-4, 4194304, "4T"),
+    Recipe("OLMo 2 13B", {"preset": "olmo-2-13b"}, 4096, 9e-4, 8388608, "5T"),
+    Recipe("OLMo 2 32B", {"preset": "olmo-2-32b"}, 4096, 6e-4, 8388608, "6T"),
+    Recipe("DeepSeek LLM 7B", mha(30, 4096, 32, 11008), 4096, 4.2e-4, 2304 * 4096, "2T"),
+    Recipe("DeepSeek LLM 67B", mha(95, 8192, 64, 22016), 4096, 3.2e-4, 4608 * 4096, "2T"),
+    Recipe("SmolLM 135M", {"preset": "smollm2-135m"}, 2048, 3e-3, 1048576, "600B"),
+    Recipe("SmolLM 360M", {"preset": "smollm2-360m"}, 2048, 3e-3, 1048576, "600B"),
+    Recipe("SmolLM 1.7B", {"preset": "smollm2-1.7b"}, 2048, 5e-4, 2097152, "1T"),
+    Recipe("SmolLM2 1.7B", {"preset": "smollm2-1.7b"}, 2048, 5e-4, 2097152, "11T"),
+    Recipe("TinyLlama 1.1B", {"preset": "tinyllama-1.1b"}, 2048, 4e-4, 2e6, "3T"),
+)
+
+
+def said(analyze: Any, recipe: Recipe, rate: float = 1.0, batch: float = 1.0, **changes: Any) -> dict[str, str]:
+    """What the rules say of a recipe whose rate and batch are multiplied: the message by the rule's field or by its name."""
+    training = {
+        "sequence_length": recipe.sequence_length,
+        "global_batch_size": max(1, round(recipe.batch * batch / recipe.sequence_length)),
+        "max_tokens": recipe.tokens,
+    }
+    optimizer = {"kind": "adamw", "learning_rate": min(10.0, recipe.learning_rate * rate)}
+    found = analyze(**{"architecture": recipe.architecture, "training": training, "optimizer": optimizer} | changes).resolved
+    rules = {"rate": learning_rate_far_from_laws, "batch": batch_far_from_laws, "critical": batch_beyond_critical}
+    return {name: finding.message for name, rule in rules.items() for finding in rule(found)}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.name)
+def test_no_well_known_recipe_is_called_wrong(recipe: Recipe, analyze: Any) -> None:
+    assert said(analyze, recipe) == {}
+    assert set(said(analyze, recipe, rate=1 / 100)) == {"rate"}
+    assert "rate" in said(analyze, recipe, rate=1000)
+    assert set(said(analyze, recipe, batch=1 / 100)) == {"batch"}
+    # Too large it is either far from all laws or beyond the critical batch, never both.
+    assert set(said(analyze, recipe, batch=50)) in ({"batch"}, {"critical"})
+
+
+def test_the_warning_says_how_far_by_which_law_and_what_to_set(analyze: Any) -> None:
+    recipe = next(recipe for recipe in RECIPES if recipe.name == "Llama 7B")
+    training = {"sequence_length": 2048, "global_batch_size": 2048, "max_tokens": "1T"}
+    found = analyze(architecture=recipe.architecture, training=training, optimizer={"kind": "adamw", "learning_rate": 1e-5}).resolved
+    (finding,) = learning_rate_far_from_laws(found)
+    run = laws.scale(found.spec, 10**12)
+    lowest = laws.learning_rate(run, "deepseek_llm").value
+    assert f"{lowest / 1e-5:.0f} times below" in finding.message
+    assert f"{lowest:.3g} by DeepSeek LLM" in finding.message and "by OLMo ladder" in finding.message
+    assert finding.path == "optimizer.learning_rate" and "`auto`" in finding.help[0]
+    assert len(finding.help) == 4
+
+
+@pytest.mark.parametrize("kind", ["sgd", "lion", "adafactor", "schedule_free_adamw", "soap", "lamb"])
+def test_other_optimizers_have_no_law(kind: str, analyze: Any) -> None:
+    for rate, batch in ((1e-4, 1.0), (1e4, 1.0), (1.0, 1e-3), (1.0, 50.0)):
+        recipe = RECIPES[0]
+        optimizer = {"kind": kind, "learning_rate": min(10.0, recipe.learning_rate * rate)}
+        assert said(analyze, recipe, batch=batch, optimizer=optimizer) == {}
+
+
+def test_with_mup_the_rate_is_that_of_the_base_width(analyze: Any) -> None:
+    wide = mha(32, 8192, 64)
+    # Cerebras-GPT's muP rate, tuned at 256 wide; at full width it is far above every law.
+    recipe = Recipe("wide", wide, 2048, 6e-3, 4e6, "300B")
+    assert set(said(analyze, recipe)) == {"rate"}
+    narrow = {"base_hidden_size": 256}
+    assert said(analyze, recipe._replace(architecture=wide | {"mup": narrow})) == {}
+    found = analyze(architecture=wide | {"mup": narrow}, training__max_tokens="300B", optimizer__learning_rate="olmo_ladder")
+    base = laws.rate_scale(found.resolved.spec, 1)
+    assert base.parameters == laws.scale(found.resolved.spec, 1).parameters // 32**2
+    assert found.resolved.spec.optimizer.learning_rate == laws.learning_rate(base, "olmo_ladder").value
+
+
+def test_the_critical_batch_is_what_was_measured() -> None:
+    """Zhang et al. 2024, at the 3.072B tokens of their fixed-data runs: 621.341 * N^0.087 sequences of 512, N in millions."""
+    for size in (151, 302, 604):
+        run = Scale(size * 10**6, 3_072_000_000, 6 * size * 10**6)
+        assert laws.critical_batch(run).value / 512 == pytest.approx(621.341 * size**0.087, rel=0.1)
+    # Twice the tokens, a good third more of them in a batch.
+    assert laws.critical_batch(Scale(1, 2 * 10**10, 1)).value / laws.critical_batch(Scale(1, 10**10, 1)).value == pytest.approx(2**0.47)
+    # Merrill et al. 2025: OLMo 1B went to batches of 4,096 sequences of 4,096 tokens at 503B tokens.
+    merrill = 4096 * 4096 / laws.critical_batch(Scale(1, 503 * 10**9, 1)).value
+    assert merrill == pytest.approx(loss_effect("critical_batch")["highest"], rel=0.01)

@@ -1,7 +1,8 @@
 """Rules on what published laws say of the learning rate and the batch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from llmspec.catalog.loss_laws import loss_effect
 from llmspec.check.registry import Finding, fact, rule
 from llmspec.diagnostics import Severity
 from llmspec.resolve import OriginKind, Resolved, laws
@@ -88,12 +89,14 @@ def learning_rate_far_from_laws(resolved: Resolved) -> Iterator[Finding]:
 
     ## What it checks
     With AdamW and its like, `learning_rate` is at most five times the largest, and at least a fifth of the smallest rate that StepLaw,
-    DeepSeek LLM's law and the OLMo ladder suggest for the run. Models below 10 million parameters and runs below 100 million tokens,
-    which no law was fitted on, are not checked.
+    DeepSeek LLM's law and the OLMo ladder suggest for the run. With `architecture.mup` the laws are asked for the model at the base
+    width, whose rate the spec gives. Models below 10 million parameters and runs below 100 million tokens, which no law was fitted on,
+    are not checked.
 
     ## Why it matters
     A rate that is far too high makes the loss diverge, one that is far too low wastes most of the run. Within a factor of two around the
-    best rate little is lost.
+    best rate little is lost. The laws differ by up to a factor of ten, and published recipes lie up to 4.5 times below all of them
+    (GPT-3, Pythia and Cerebras-GPT at billions of parameters), so only what is farther is said to be far.
 
     ## Example
     ```yaml
@@ -109,12 +112,17 @@ def learning_rate_far_from_laws(resolved: Resolved) -> Iterator[Finding]:
     optimizer: {learning_rate: auto}
     ```
     """
-    run = laws.scale(resolved.spec, resolved.spec.training.max_tokens)
+    run = laws.rate_scale(resolved.spec, resolved.spec.training.max_tokens)
     if not _has_laws(resolved) or not _in_reach(run):
         return
     suggested = [laws.learning_rate(run, law) for law in _LAWS]
-    rate = resolved.spec.optimizer.learning_rate
-    yield from _far("learning_rate", "optimizer.learning_rate", rate, suggested, "")
+    path, rate = "optimizer.learning_rate", resolved.spec.optimizer.learning_rate
+    far = _far(path, rate, suggested, lambda value: f"{value:.3g}")
+    if far is None:
+        return
+    auto = laws.learning_rate(run, "auto").value
+    low, high = _range(suggested)
+    yield far._replace(help=(f"set `{path}` to `auto`, {auto:g}, or to a number from {low:.2g} to {high:.2g}", *far.help))
 
 
 @rule("LS389", "batch-far-from-laws", since="0.1", severity=Severity.WARNING)
@@ -146,18 +154,80 @@ def batch_far_from_laws(resolved: Resolved) -> Iterator[Finding]:
     if not _has_laws(resolved) or not _in_reach(run):
         return
     suggested = [laws.batch_tokens(run, law) for law in _LAWS]
-    yield from _far("global_batch_size", "training.global_batch_size", resolved.tokens_per_step, suggested, " tokens")
+    path = "training.global_batch_size"
+    far = _far(path, resolved.tokens_per_step, suggested, lambda value: f"{value:,.0f} tokens")
+    if far is None:
+        return
+    length = resolved.spec.training.sequence_length
+    low, high = (max(1.0, end / length) for end in _range(suggested))
+    label = f"{resolved.tokens_per_step:,} tokens"
+    yield far._replace(label=label, help=(f"set `{path}` to `auto`, or to a number from {low:,.0f} to {high:,.0f} sequences", *far.help))
+
+
+@rule("LS413", "batch-beyond-critical", since="0.1", severity=Severity.WARNING)
+def batch_beyond_critical(resolved: Resolved) -> Iterator[Finding]:
+    """A batch so large that much of its data is wasted.
+
+    ## What it checks
+    With AdamW and its like, the tokens of a step are at most three times the critical batch of the run's tokens, 512 * 22.91 * (D /
+    1M)^0.47 (Zhang et al. 2024). Models below 10 million parameters and runs below 100 million tokens are not checked, nor what LS389
+    says already.
+
+    ## Why it matters
+    At the critical batch a run needs a fifth more tokens than with small batches to come as low, and the waste grows in proportion
+    (McCandlish et al. 2018): at five times it, half of the tokens are wasted. It grows with the tokens of the run and hardly with the
+    model. Others measured critical batches up to three times as large (Merrill et al. 2025, OLMo 1B and 7B), so only more is said.
+
+    ## Example
+    ```yaml
+    architecture: {hidden_size: 2048, num_layers: 16, attention: {kind: mha, num_heads: 16}}
+    training: {sequence_length: 2048, global_batch_size: 1024, max_tokens: 1B}
+    ```
+
+    Use instead:
+    ```yaml
+    architecture: {hidden_size: 2048, num_layers: 16, attention: {kind: mha, num_heads: 16}}
+    training: {sequence_length: 2048, global_batch_size: 256, max_tokens: 1B}
+    ```
+    """
+    run = laws.scale(resolved.spec, resolved.spec.training.max_tokens)
+    if not _has_laws(resolved) or not _in_reach(run):
+        return
+    batch, law, effect = resolved.tokens_per_step, laws.critical_batch(run), loss_effect("critical_batch")
+    path, most = "training.global_batch_size", effect["highest"] * law.value
+    if batch <= most or batch > FACTOR * max(laws.batch_tokens(run, name).value for name in _LAWS):
+        return
+    wasted = batch / law.value / effect["noise"]
+    message = f"`global_batch_size` is {batch / law.value:.1f} times the critical batch of {law.value:,.0f} tokens"
+    sequences = max(1, int(most / resolved.spec.training.sequence_length))
+    help = (
+        f"set `{path}` to at most {sequences:,} sequences, or train on more tokens: the critical batch grows with them",
+        f"by McCandlish et al. 2018 the run needs {wasted:.0%} more tokens than with a small batch to come as low",
+        law.formula,
+    )
+    yield Finding(message, path, f"{batch:,} tokens", (fact(resolved, "training.max_tokens"),), help)
 
 
 def _in_reach(run: laws.Scale) -> bool:
     return run.parameters >= laws.FITTED_PARAMETERS and run.tokens >= laws.FITTED_TOKENS
 
 
-def _far(name: str, path: str, value: float, suggested: list[laws.Suggestion], unit: str) -> Iterator[Finding]:
-    lowest, highest = min(law.value for law in suggested), max(law.value for law in suggested)
-    if lowest / FACTOR <= value <= highest * FACTOR:
-        return
-    high = value > highest
-    far = f"{value / highest:.0f} times as high as" if high else f"{lowest / value:.0f} times below"
-    label = f"{value:,}{unit}" if unit else ""
-    yield Finding(f"`{name}` is {far} what any published law says", path, label, (), tuple(law.formula for law in suggested))
+def _range(suggested: list[laws.Suggestion]) -> tuple[float, float]:
+    """What is not far from the laws."""
+    values = [law.value for law in suggested]
+    return min(values) / FACTOR, max(values) * FACTOR
+
+
+def _far(path: str, value: float, suggested: list[laws.Suggestion], shown: Callable[[float], str]) -> Finding | None:
+    """The finding about a value that is far from all laws: how many times off it is, from which law, and what the others say."""
+    low, high = _range(suggested)
+    if low <= value <= high:
+        return None
+    ordered = sorted(suggested)
+    nearest = ordered[-1] if value > high else ordered[0]
+    off = f"{value / nearest.value:.0f} times as high as" if value > high else f"{nearest.value / value:.0f} times below"
+    message = (
+        f"`{path.rpartition('.')[2]}` is {off} what any published law says: {shown(ordered[0].value)} by {ordered[0].law} to "
+        f"{shown(ordered[-1].value)} by {ordered[-1].law}"
+    )
+    return Finding(message, path, "", (), tuple(law.formula for law in suggested))
