@@ -32,7 +32,7 @@ def command(
     output_format: Literal["table", "json"],
     diagnostic_format: DiagnosticFormat,
 ) -> None:
-    """Fit L(N, D) = E + A / N^alpha + B / D^beta to finished RUNS, with bootstrapped intervals.
+    """Fit L(N, D) = E + ((A / N^alpha)^(1/k) + (B / D^beta)^(1/k))^k to finished RUNS, with bootstrapped intervals.
 
     Each of RUNS is the directory of a project that has been trained, a directory of such, or a CSV file with columns parameters,
     tokens and loss.
@@ -71,7 +71,7 @@ def _table(fit: "LossFit", points: "list[Point]") -> str:
     for point in sorted(points, key=lambda point: (point.parameters, point.tokens)):
         fitted = fit.coefficients.loss(point.parameters, point.tokens)
         lines.append(f"{point.name:<{width}} {point.parameters:>14,.0f} {point.tokens:>18,.0f} {point.loss:>8.4f} {fitted:>8.4f}")
-    lines += ["", "L(N, D) = E + A / N^alpha + B / D^beta, with 80% intervals from resampled runs"]
+    lines += ["", "L(N, D) = E + ((A / N^alpha)^(1/k) + (B / D^beta)^(1/k))^k, with 80% intervals from resampled runs"]
     lines += [f"  {letter:<6} {value:>12.5g}  ({low:.5g} to {high:.5g})" for letter, (value, low, high) in describe_fit(fit).items()]
     lines.append(f"  {fit.residual:.2%} mean error over its own {fit.points} runs")
     return "\n".join(lines)

@@ -13,22 +13,35 @@ PLAIN_BITS = 16
 
 
 class Coefficients(NamedTuple):
-    """L(N, D) = irreducible + size / N**size_exponent + data / D**data_exponent."""
+    """L(N, D) = irreducible + ((size / N**size_exponent)**(1/k) + (data / D**data_exponent)**(1/k))**k with k = coupling.
+
+    With a coupling of 1 the two terms are added (Hoffmann et al. 2022); below 1 they act together, and the loss lies above the sum's
+    shape where one of them rules, below it where they are alike (Kaplan et al. 2020, Videau et al. 2026). size and data are what a term
+    comes to where the other one vanishes, whatever the coupling.
+    """
 
     irreducible: float
     size: float
     size_exponent: float
     data: float
     data_exponent: float
+    coupling: float = 1.0
 
     def loss(self, parameters: float, tokens: float) -> float:
         """The law's loss."""
-        return float(self.irreducible + self.size / parameters**self.size_exponent + self.data / tokens**self.data_exponent)
+        size, data = self.size / parameters**self.size_exponent, self.data / tokens**self.data_exponent
+        if self.coupling == 1.0:
+            return float(self.irreducible + size + data)
+        # The larger term is taken out: a power of 1/k of a small one would vanish.
+        more, less = max(size, data), min(size, data)
+        return float(self.irreducible + more * (1 + (less / more) ** (1 / self.coupling)) ** self.coupling)
 
     def best_parameters(self, compute: float) -> float:
         """Parameters that minimise the loss at 6 * parameters * tokens = compute."""
-        ratio = self.size_exponent * self.size / (self.data_exponent * self.data)
-        return exp((log(ratio) + self.data_exponent * log(compute / 6)) / (self.size_exponent + self.data_exponent))
+        # The outer power moves no minimum; the inner ones multiply both exponents.
+        ratio = log(self.size_exponent / self.data_exponent) + log(self.size / self.data) / self.coupling
+        size, data = self.size_exponent / self.coupling, self.data_exponent / self.coupling
+        return exp((ratio + data * log(compute / 6)) / (size + data))
 
     def best_with_inference(self, budget: float, inference_tokens: float) -> tuple[float, float]:
         """Parameters and tokens that minimise the loss at 6 * parameters * tokens + 2 * parameters * inference_tokens = budget."""

@@ -2,7 +2,8 @@
 
 Without arguments every source of measured_runs.csv is predicted by constants that were fitted to all the other sources. With `--rows FILE`
 the frozen constants of the catalog predict another file with the same columns. `--fit` fits the constants to all rows and writes them.
-The laws of the loss are scored on loss_runs.csv, or on the file after `--losses`.
+The laws of the loss are scored on loss_runs.csv, or on the file after `--losses`, and fits of a law to its smaller runs by the larger
+ones; with `--fits` only these are.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from llmspec.estimate.constants import step_constants
 from llmspec.estimate.step_model import Constants, step_seconds
 from tests.accuracy.baselines import PUBLISHED, SHARE, best_constant, constant_share
 from tests.accuracy.fit import BEGIN, MEANING, fit, weights
+from tests.accuracy.fits import fits_json, fits_table
 from tests.accuracy.losses import LOSSES, losses_json, losses_table
 from tests.accuracy.memory import MemoryScore, score_memory, write_memory
 from tests.accuracy.rows import ROWS, Row, read_rows
@@ -111,9 +113,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make accuracy", description=__doc__)
     parser.add_argument("--rows", type=Path, help="score this file with the frozen constants")
     parser.add_argument("--losses", type=Path, help="score the laws of the loss on this file; alone, nothing else is scored")
+    parser.add_argument("--fits", action="store_true", help="only score how well fits to small runs predict the large ones")
     parser.add_argument("--fit", action="store_true", help="fit the constants to all rows and write them to the catalog")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     arguments = parser.parse_args()
+    if arguments.fits:
+        path = arguments.losses or LOSSES
+        as_json = arguments.format == "json"
+        sys.stdout.write(json.dumps({"fits": fits_json(path)}, indent=2) + "\n" if as_json else fits_table(path))
+        return
     if arguments.losses and not arguments.rows:
         sys.stdout.write(_losses(arguments.losses, arguments.format))
         return
@@ -141,6 +149,7 @@ def main() -> None:
             "memory": [line._asdict() for line in memory],
             "left_out": left_out,
             **({"losses": losses_json(losses)} if losses else {}),
+            **({"fits": fits_json(losses)} if losses else {}),
             "published": [{"source": source, "mean_error": error, "by": by} for source, error, by in PUBLISHED],
         }
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
@@ -148,7 +157,7 @@ def main() -> None:
     how = "frozen constants" if arguments.rows else "each source by a fit that has not seen it"
     sys.stdout.write(_table(f"step time, {how}", by_source, overall, memory, left_out, rows))
     if losses:
-        sys.stdout.write("\n" + losses_table(losses))
+        sys.stdout.write("\n" + losses_table(losses) + "\n" + fits_table(losses))
 
 
 def _losses(path: Path, form: str) -> str:

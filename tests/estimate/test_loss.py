@@ -24,6 +24,7 @@ from llmspec.estimate.scaling import (
     tuning_factor,
     useful_parameters,
 )
+from tests.accuracy.fits import data_sets, score_fit, score_fits
 from tests.accuracy.losses import LOSSES, LossRow, constant, predict_losses, read_losses, score_losses, variable_part
 from tests.estimate.specs import GPT2, make
 
@@ -199,31 +200,51 @@ def test_the_estimate_of_a_named_data_set() -> None:
     assert 1 < eight.expected.value / neutral.expected.value < 1.01
 
 
-def test_a_fit_finds_the_law_that_made_the_points() -> None:
-    law = Coefficients(1.7, 300.0, 0.32, 900.0, 0.33)
-    made = [Point(size, size * ratio, law.loss(size, size * ratio)) for size in (1e7, 4e7, 2e8, 1e9) for ratio in (5, 20, 80)]
+@pytest.mark.parametrize("coupling", [1.0, 0.4])
+def test_a_fit_finds_the_law_that_made_the_points(coupling: float) -> None:
+    law = Coefficients(1.7, 300.0, 0.32, 900.0, 0.33, coupling)
+    made = [Point(size, size * ratio, law.loss(size, size * ratio)) for size in (1e7, 4e7, 2e8, 1e9) for ratio in (1, 5, 20, 80, 400)]
     fit = fit_loss(made, "made", samples=10)
-    assert fit.coefficients == pytest.approx(law, rel=0.05)
-    assert fit.residual < 1e-4
-    assert fit.coefficients.loss(1e11, 2e12) == pytest.approx(law.loss(1e11, 2e12), rel=5e-3)
+    # Priors pull coefficients that hardly matter; the losses are the law's.
+    assert fit.coefficients == pytest.approx(law, rel=0.15)
+    assert fit.residual < 5e-4
+    assert fit.coefficients.loss(1e11, 2e12) == pytest.approx(law.loss(1e11, 2e12), rel=0.01)
+    low, high = fit.bounds(1e11, 2e12)
+    assert low < law.loss(1e11, 2e12) < high
     assert fit_loss(made, "made", samples=10) == fit, "the same points give the same fit"
     # One run that went wrong moves hardly anything.
     spoilt = [*made, Point(1e8, 2e9, 2 * law.loss(1e8, 2e9))]
-    assert fit_loss(spoilt, "spoilt", samples=2).coefficients.loss(1e11, 2e12) == pytest.approx(law.loss(1e11, 2e12), rel=0.01)
+    assert fit_loss(spoilt, "spoilt", samples=2).coefficients.loss(1e11, 2e12) == pytest.approx(law.loss(1e11, 2e12), rel=0.02)
 
 
-@pytest.mark.parametrize("source", ["chinchilla-fig4", "gemstone-cool", "gadre"])
-def test_a_fit_predicts_the_largest_public_runs(source: str) -> None:
-    """The quarter with the most compute is held out; the fit sees none of it."""
-    points = sorted((row for row in rows() if row.excluded is None and row.source == source), key=lambda row: row.parameters * row.tokens)
-    if source == "gadre":
-        points = [row for row in points if "c4_original" in row.data[1]]
-    cut = len(points) * 3 // 4
-    fit = fit_loss([Point(row.parameters, row.tokens, row.loss) for row in points[:cut]], source, samples=20)
-    errors = np.array([fit.coefficients.loss(row.parameters, row.tokens) / row.loss - 1 for row in points[cut:]])
-    assert np.abs(errors).mean() < 0.025
-    # The largest of Chinchilla's points is off by itself, as digitised: five together tell of the law.
-    assert np.median(np.abs(errors[-5:])) < 0.04
+def test_coupled_terms() -> None:
+    added, coupled = (Coefficients(1.7, 300.0, 0.32, 900.0, 0.33, coupling) for coupling in (1.0, 0.4))
+    # Where one term rules, nothing is coupled; where they are alike, less is lost than they sum to.
+    assert coupled.loss(1e6, 1e30) == pytest.approx(added.loss(1e6, 1e30), rel=1e-4)
+    assert coupled.loss(1e30, 1e8) == pytest.approx(added.loss(1e30, 1e8), rel=1e-4)
+    assert coupled.loss(1e9, 2e10) < added.loss(1e9, 2e10) - 0.1
+    for law in (added, coupled):
+        best = law.best_parameters(1e21)
+        assert all(law.loss(best * f, 1e21 / 6 / best / f) > law.loss(best, 1e21 / 6 / best) for f in (0.8, 1.25))
+
+
+@pytest.mark.slow
+def test_fits_predict_the_largest_public_runs() -> None:
+    """The aims, over all data sets: a bias below 1%, and 80% intervals that hold 75% to 85%; a fit with added terms missed both."""
+    lines, overall = score_fits()
+    assert len(lines) == 16
+    for line in overall:
+        assert abs(line.bias) < 0.01 and line.mean_error < 0.02, line
+        assert 0.75 <= line.inside <= 0.86, line
+    assert {line.held_out for line in overall} == {189, 379}
+
+
+@pytest.mark.parametrize("name", ["gadre c4_original", "gemstone-cool dolma"])
+def test_a_fit_predicts_the_largest_public_runs(name: str) -> None:
+    score, errors = score_fit(name, data_sets(rows())[name], 0.25, samples=10)
+    assert abs(score.bias) < 0.01 and score.mean_error < 0.02
+    # The largest five tell most of how it goes on.
+    assert abs(np.mean([error for error, _ in errors[-5:]])) < 0.025
 
 
 def test_a_fit_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -233,7 +254,14 @@ def test_a_fit_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_fit(path) == fit
     low, high = fit.bounds(1e9, 1e10)
     assert low <= fit.coefficients.loss(1e9, 1e10) <= high
-    for text in ("[]", "{}", '{"llmspec_loss_fit": 1}', json.dumps(fit.to_json() | {"samples": [[1, 2, 3, 4, -5]]}), "{"):
+    for text in (
+        "[]",
+        "{}",
+        '{"llmspec_loss_fit": 2}',
+        '{"llmspec_loss_fit": 1}',
+        json.dumps(fit.to_json() | {"samples": [[1, 2, 3, 4, -5, 1]]}),
+        "{",
+    ):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"\w"):
             read_fit(path)
