@@ -13,6 +13,7 @@ from llmspec.catalog.grids import Grid, grid_intensity, region_names
 from llmspec.catalog.names import Alias, Future, aliases, find_alias, find_future, futures
 from llmspec.catalog.presets import preset_names, preset_path, preset_title
 from llmspec.catalog.prices import MarketPrice, Quote, best_quote, market_price, prices_for
+from llmspec.catalog.reliability import Reliability, Spread, reliability
 from llmspec.catalog.skypilot import skypilot_name
 from llmspec.catalog.sources import citation
 
@@ -26,6 +27,8 @@ __all__ = [
     "Grid",
     "MarketPrice",
     "Quote",
+    "Reliability",
+    "Spread",
     "accelerator_names",
     "accelerators",
     "aliases",
@@ -45,5 +48,6 @@ __all__ = [
     "preset_title",
     "prices_for",
     "region_names",
+    "reliability",
     "skypilot_name",
 ]

@@ -110,6 +110,11 @@ def _rows(figures: Estimate) -> Iterable[tuple[str, ...]]:
     yield row("speed", step.tokens_per_second, lambda value: f"{significant(value)} tokens/s")
     yield row("model FLOPs utilisation", step.mfu, percent)
     yield row("wall-clock", clock.total_hours, duration, "max_duration ends it before max_steps" if clock.stops_early else "")
+    goodput = clock.goodput
+    stepping = f"failures and checkpoints every {goodput.every:,} steps take {goodput.lost:.1%}"
+    if goodput.best_every.value != goodput.every:
+        stepping += f"; every {goodput.best_every.value:,.0f} steps is best: {goodput.least_lost:.1%}"
+    yield row("goodput", goodput.goodput, percent, stepping)
     yield row("cost", money.cost, dollars, price, "nobody quotes this device: set hardware.price")
     yield row("energy", energy.kwh, lambda value: f"{significant(value)} kWh", watts, "the catalog has no rated power for this device")
     yield row("carbon", carbon.total, lambda value: f"{significant(value)} kg CO2e", f"{carbon.grid.value:g} g/kWh of {grid}")

@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 from llmspec.estimate import Estimate, Quantity
+from llmspec.estimate.goodput import Goodput
 from llmspec.variants import WORTHWHILE, Change
 
 WIDTH = 100
 BAR = 32
 LABEL = 20
+# A share of the wall-clock below which failures and checkpoints have no line of their own.
+WORTH_SAYING = 0.01
 _SCALES = ((1e15, "e15"), (1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
 
 
@@ -123,6 +126,7 @@ def _run(estimate: Estimate) -> list[str]:
             f"{duration(clock.total_hours.value)}{bounds(clock.total_hours, duration)} for {estimate.steps:,} steps{early}",
         ),
         _row("  speed", f"{step.tokens_per_second.value:,.0f} tokens/s{each}, model FLOPs utilisation {step.mfu.value:.0%}"),
+        *_goodput(clock.goodput, step.step.value),
     ]
     if money.cost is None or money.price is None:
         lines.append(_row("  cost", "nobody quotes this device: set `hardware.price`"))
@@ -159,6 +163,25 @@ def _run(estimate: Estimate) -> list[str]:
     largest = max(estimate.memory.by_component, key=lambda name: estimate.memory.by_component[name])
     lines.append(_row("  dominating", f"{words(step.dominant)} in time, {words(largest)} in memory"))
     return lines
+
+
+def _goodput(goodput: Goodput, step: float) -> list[str]:
+    """Which share of the run is in steps, and the interval between checkpoints that leaves most of it."""
+    share, between = goodput.goodput, goodput.between
+    text = f"{share.value:.0%}{bounds(share, '{:.0%}'.format)} of the time in steps"
+    if goodput.lost < WORTH_SAYING:
+        little = "less than 0.1%" if goodput.lost < 0.001 else f"{goodput.lost:.1%}"
+        return [_row("  goodput", f"{text}; failures and checkpoints take {little}")]
+    lines = [f"{text}; failures, one in {duration(between.value)}{bounds(between, duration)},"]
+    own = f"and checkpoints every {goodput.every:,} steps ({duration(goodput.every * step / 3600)}) take {goodput.lost:.1%}"
+    best = int(goodput.best_every.value)
+    if goodput.lost - goodput.least_lost < WORTH_SAYING:
+        return [_row("  goodput", lines[0]), _row("", f"{own}, which is near the best")]
+    return [
+        _row("  goodput", lines[0]),
+        _row("", f"{own};"),
+        _row("", f"checkpoint every {best:,} steps ({duration(best * step / 3600)}) is best: takes {goodput.least_lost:.1%}"),
+    ]
 
 
 def advice(change: Change | None) -> list[str]:

@@ -1,6 +1,6 @@
 """The codes of all diagnostics that are not rules of `llmspec.check`, each with its documentation page.
 
-LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and overrides, LS5xx the output directory and the log in it,
+LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and overrides, LS5xx the output directory, the log in it, and files given to `estimate`,
 LS9xx bugs of ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.rules`, in the same sections.
 """
 

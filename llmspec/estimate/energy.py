@@ -48,7 +48,7 @@ def estimate_energy(device: Device, step_time: StepTime, wall_clock: WallClock, 
     if not device.watts:
         return Energy(None, None, pue)
     step = step_time.step.value
-    busy = sum(seconds * ACTIVITY.get(name, WAITING) for name, seconds in step_time.parts.items()) / step * wall_clock.goodput.value
+    busy = sum(seconds * ACTIVITY.get(name, WAITING) for name, seconds in step_time.parts.items()) / step * wall_clock.goodput.goodput.value
     share = IDLE_SHARE + (1 - IDLE_SHARE) * busy
     host = 0.0 if device.is_processor else HOST_WATTS
     watts = Quantity(

@@ -20,8 +20,13 @@
     time.step_by_component.<part>            seconds, adds up to time.step_seconds
     time.training_hours                      max_steps steps
     time.goodput                             share of the wall-clock that is in steps
+    time.availability                        share that failures and checkpoints leave; in time.goodput
+    time.hours_between_failures              of the whole run
     time.total_hours                         wall-clock of the run; time.stops_early says that max_duration ends it
     time.device_hours
+    checkpoint.stall_seconds                 for which training waits at each checkpoint
+    checkpoint.every                         steps between checkpoints; checkpoint.lost of the wall-clock go to them and to failures
+    checkpoint.best_every                    the steps that cost least, and then checkpoint.best_availability, checkpoint.best_lost
     throughput.tokens_per_second, throughput.tokens_per_second_per_device
     throughput.mfu                           model FLOPs utilisation, in the convention of flops.per_token over the dense peak
     cost.usd                                 null where nobody quotes the device
@@ -87,7 +92,7 @@ class Estimate(NamedTuple):
 
     def quantities(self) -> dict[str, Quantity]:
         """Every figure by its key in the JSON; those that are not known are left out."""
-        memory, loss = self.memory, self.loss
+        memory, loss, clock = self.memory, self.loss, self.wall_clock
         figures: dict[str, Quantity | None] = {
             "parameters.total": self.parameters.total,
             "parameters.active": self.parameters.active,
@@ -119,10 +124,15 @@ class Estimate(NamedTuple):
             **_prefixed("memory.activations_by_kind", memory.activations),
             "time.step_seconds": self.step_time.step,
             **_prefixed("time.step_by_component", self.step_time.components),
-            "time.training_hours": self.wall_clock.training_hours,
-            "time.goodput": self.wall_clock.goodput,
-            "time.total_hours": self.wall_clock.total_hours,
-            "time.device_hours": self.wall_clock.device_hours,
+            "time.training_hours": clock.training_hours,
+            "time.goodput": clock.goodput.goodput,
+            "time.availability": clock.goodput.availability,
+            "time.hours_between_failures": clock.goodput.between,
+            "time.total_hours": clock.total_hours,
+            "time.device_hours": clock.device_hours,
+            "checkpoint.stall_seconds": clock.goodput.stall,
+            "checkpoint.best_every": clock.goodput.best_every,
+            "checkpoint.best_availability": clock.goodput.best_availability,
             "throughput.tokens_per_second": self.step_time.tokens_per_second,
             "throughput.tokens_per_second_per_device": self.step_time.tokens_per_second_per_device,
             "throughput.mfu": self.step_time.mfu,
@@ -143,7 +153,8 @@ class Estimate(NamedTuple):
         """The estimate as plain values; the module's docstring lists the keys."""
         quantities = self.quantities()
         result: dict[str, Any] = {
-            section: {} for section in ("parameters", "flops", "memory", "time", "throughput", "cost", "energy", "carbon", "loss")
+            section: {}
+            for section in ("parameters", "flops", "memory", "time", "checkpoint", "throughput", "cost", "energy", "carbon", "loss")
         }
         for key in _MAY_BE_UNKNOWN:
             _put(result, key, None)
@@ -154,6 +165,9 @@ class Estimate(NamedTuple):
             "memory.tight": self.memory.tight,
             "memory.moment": self.memory.moment,
             "time.stops_early": self.wall_clock.stops_early,
+            "checkpoint.every": self.wall_clock.goodput.every,
+            "checkpoint.lost": self.wall_clock.goodput.lost,
+            "checkpoint.best_lost": self.wall_clock.goodput.least_lost,
             "cost.provider": self.money.provider,
             "cost.by_provider": {offer.provider: offer.usd for offer in self.money.offers},
             "loss.law": self.loss.law,
@@ -199,7 +213,7 @@ def estimate(resolved: Resolved, network: Network) -> Estimate:
     flops = count_flops(resolved, network)
     memory = estimate_memory(resolved, network, device)
     step_time = estimate_step_time(resolved, network, device, flops)
-    wall_clock = estimate_wall_clock(resolved, step_time)
+    wall_clock = estimate_wall_clock(resolved, network, step_time)
     money = estimate_money(resolved, wall_clock)
     energy = estimate_energy(device, step_time, wall_clock, money)
     carbon = estimate_carbon(resolved, wall_clock, energy)

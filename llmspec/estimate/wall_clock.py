@@ -2,14 +2,13 @@
 
 from typing import NamedTuple
 
-from llmspec.estimate.derivation import Quantity, constant, field
+from llmspec.estimate.derivation import Quantity, field
+from llmspec.estimate.goodput import HOUR, Goodput, estimate_goodput
 from llmspec.estimate.step_time import StepTime
+from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
 
-# Step time * steps is 87% to 91% of the wall-clock in 40 of 40 xLSTM runs with logs; Llama 3 reports more than 90% over 54 days.
-GOODPUT, GOODPUT_LOW, GOODPUT_HIGH = 0.90, 0.85, 0.95
-GOODPUT_SOURCE = "published runs: 0.87 to 0.91 with validation, checkpoints and data stalls"
-HOUR = 3600
+SOURCE = "step time model and goodput"
 
 
 class WallClock(NamedTuple):
@@ -17,26 +16,20 @@ class WallClock(NamedTuple):
 
     total_hours: Quantity
     training_hours: Quantity
-    goodput: Quantity
+    goodput: Goodput
     device_hours: Quantity
     stops_early: bool
 
 
-def estimate_wall_clock(resolved: Resolved, step_time: StepTime) -> WallClock:
+def estimate_wall_clock(resolved: Resolved, network: Network, step_time: StepTime) -> WallClock:
     """The run's duration: its steps, divided by the share of the time in which a run steps."""
     training = resolved.spec.training
     step = step_time.step
     assert step.low is not None and step.high is not None
     steps = resolved.full_steps
-    goodput = Quantity(
-        GOODPUT,
-        "",
-        "time in steps / wall-clock",
-        (constant("goodput", GOODPUT, GOODPUT_SOURCE),),
-        GOODPUT_SOURCE,
-        low=GOODPUT_LOW,
-        high=GOODPUT_HIGH,
-    )
+    goodput = estimate_goodput(resolved, network, step_time)
+    share = goodput.goodput
+    assert share.low is not None and share.high is not None
     hours = steps * step.value / HOUR
     training_hours = Quantity(
         hours,
@@ -48,17 +41,17 @@ def estimate_wall_clock(resolved: Resolved, step_time: StepTime) -> WallClock:
         high=steps * step.high / HOUR,
     )
     limit = training.max_duration / HOUR if training.max_duration is not None else float("inf")
-    wanted = hours / GOODPUT
+    wanted = hours / share.value
     total = min(wanted, limit)
-    low = min(steps * step.low / HOUR / GOODPUT_HIGH, limit)
-    high = min(steps * step.high / HOUR / GOODPUT_LOW, limit)
+    low = min(steps * step.low / HOUR / share.high, limit)
+    high = min(steps * step.high / HOUR / share.low, limit)
     limited = () if training.max_duration is None else (field(resolved, "training.max_duration"),)
     total_hours = Quantity(
         total,
         "h",
         "training_hours / goodput" if not limited else "min(training_hours / goodput, max_duration / 3600)",
-        (training_hours.as_input("training_hours"), goodput.as_input("goodput"), *limited),
-        GOODPUT_SOURCE,
+        (training_hours.as_input("training_hours"), share.as_input("goodput"), *limited),
+        SOURCE,
         low=low,
         high=high,
     )

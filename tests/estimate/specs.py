@@ -99,6 +99,11 @@ def make(
         "precision": "fp32",
         "hardware": {"accelerator": "cpu"} | (hardware or {}),
         "parallelism": _layout(hardware or {}, sections.pop("parallelism", {})),
+        "checkpoint": {
+            "every": max(1, min(1000, steps // 10)),
+            "asynchronous": "cpu" not in (hardware or {"accelerator": "cpu"})["accelerator"],
+        }
+        | sections.pop("checkpoint", {}),
     }
     resolved = Resolved(Spec.model_validate(values | sections), {"training": Origin(OriginKind.SPEC, "spec.yaml:9")}, ROOT, Path())
     return resolved, describe(resolved)

@@ -21,7 +21,11 @@ KEYS = {
     "memory": {
         "peak_gib", "allocated_gib", "reserved_gib", "capacity_gib", "fits", "tight", "moment", "by_component", "activations_by_kind",
     },
-    "time": {"step_seconds", "step_by_component", "training_hours", "goodput", "total_hours", "device_hours", "stops_early"},
+    "time": {
+        "step_seconds", "step_by_component", "training_hours", "goodput", "availability", "hours_between_failures", "total_hours",
+        "device_hours", "stops_early",
+    },
+    "checkpoint": {"every", "lost", "best_every", "best_lost", "best_availability", "stall_seconds"},
     "throughput": {"tokens_per_second", "tokens_per_second_per_device", "mfu"},
     "cost": {"usd", "usd_per_device_hour", "provider", "by_provider"},
     "energy": {"kwh", "watts_per_device", "pue"},

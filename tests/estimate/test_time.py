@@ -91,7 +91,8 @@ def test_a_slow_network_shows_in_the_gradients():
 def test_goodput_and_a_limit_of_time():
     training = {"max_steps": 100_000} | GPT2_RUN
     clock = estimate(*make(GPT2, training=training, precision="bf16", hardware={"accelerator": "h100-sxm"})).wall_clock
-    assert clock.total_hours.value == pytest.approx(clock.training_hours.value / 0.9)
+    assert clock.total_hours.value == pytest.approx(clock.training_hours.value / clock.goodput.goodput.value)
+    assert 0.85 < clock.goodput.goodput.value < 0.9  # one device fails once in five years
     assert not clock.stops_early
     limited = estimate(
         *make(GPT2, training=training | {"max_duration": 3600.0}, precision="bf16", hardware={"accelerator": "h100-sxm"})
