@@ -137,7 +137,7 @@ def on_other_accelerators(spec: Path, overrides: Sequence[str], base: Analysis) 
         if name != own
         and kind is not None
         and device.is_cpu == kind.is_cpu
-        and prices_for(name)
+        and (name in base.resolved.own_quotes or prices_for(name))
         and device.supports(base.resolved.spec.precision)
     ]
     return [case for name in names for case in _on(spec, overrides, base, name, NODES_OF_OTHERS) if case.analysis is not None]

@@ -12,12 +12,13 @@ from llmspec.catalog.footprint import Embodied, Facility, embodied_carbon, facil
 from llmspec.catalog.grids import Grid, grid_intensity, region_names
 from llmspec.catalog.names import Alias, Future, aliases, find_alias, find_future, futures
 from llmspec.catalog.presets import preset_names, preset_path, preset_title
-from llmspec.catalog.prices import MarketPrice, Quote, best_quote, market_price, prices_for
+from llmspec.catalog.prices import MARKETS, Market, MarketPrice, Quote, best_quote, market_price, prices_for
 from llmspec.catalog.reliability import Reliability, Spread, reliability
 from llmspec.catalog.skypilot import skypilot_name
 from llmspec.catalog.sources import citation
 
 __all__ = [
+    "MARKETS",
     "Accelerator",
     "Alias",
     "Efficiency",
@@ -25,6 +26,7 @@ __all__ = [
     "Facility",
     "Future",
     "Grid",
+    "Market",
     "MarketPrice",
     "Quote",
     "Reliability",

@@ -1,12 +1,13 @@
 """What an hour of an accelerator costs. Prices move: every quote has its date, and a spec can give its own price."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from llmspec.catalog.table import table
 
-Market = Literal["on_demand", "spot"]
+Market = Literal["on_demand", "spot", "reserved"]
+MARKETS: tuple[Market, ...] = ("on_demand", "spot", "reserved")
 
 
 class Quote(NamedTuple):
@@ -34,8 +35,8 @@ class Quote(NamedTuple):
 
     def price(self, market: Market) -> float | None:
         """Dollars for one accelerator hour; for spot the middle of what was seen. None where it is not sold so."""
-        if market == "on_demand":
-            return self.on_demand
+        if market != "spot":
+            return self.on_demand if self.reserved == (market == "reserved") else None
         return None if self.spot is None else sum(self.spot) / 2
 
 
@@ -60,21 +61,23 @@ def market_price(accelerator: str) -> MarketPrice | None:
     return None if usual is None else MarketPrice(usual.get("low"), usual.get("mid"), usual.get("hyperscaler"))
 
 
-def best_quote(accelerator: str, market: Market, per_node: int = 1) -> Quote | None:
-    """The cheapest quote without commitment.
+def best_quote(accelerator: str, market: Market, per_node: int = 1, quotes: Iterable[Quote] | None = None) -> Quote | None:
+    """The cheapest quote of a market.
 
     A quote that was read in its source goes before one that was recalled, and an instance with at least `per_node` accelerators before a
     smaller one: eight rented singly are not joined by a fast link.
 
     Args:
         accelerator: Identifier of the accelerator.
-        market: `on_demand` or `spot`.
+        market: `on_demand` or `spot`, both without commitment, or `reserved`.
         per_node: Accelerators that one node of the run has.
+        quotes: Where to look; in the catalog when left out.
 
     Returns:
         The quote; None where the accelerator is not sold so.
     """
-    priced = [(price, quote) for quote in prices_for(accelerator) if not quote.reserved and (price := quote.price(market)) is not None]
+    offered = prices_for(accelerator) if quotes is None else quotes
+    priced = [(price, quote) for quote in offered if (price := quote.price(market)) is not None]
     if not priced:
         return None
     return min(priced, key=lambda pair: (not pair[1].verified, pair[1].accelerators < per_node, pair[0]))[1]

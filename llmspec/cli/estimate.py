@@ -7,6 +7,7 @@ import click
 
 from llmspec.cli.loss_options import LossOptions, loss_options
 from llmspec.cli.options import DiagnosticFormat, diagnostics_option, reporting, set_option
+from llmspec.cli.price_options import price_options, warn_of_prices
 
 Output = Literal["table", "json", "csv"]
 
@@ -25,6 +26,7 @@ Output = Literal["table", "json", "csv"]
 @click.option("--format", "output", type=click.Choice(("table", "json", "csv")), default="table", show_default=True)
 @click.option("--html", type=click.Path(path_type=Path), help="Write the estimate as one HTML page too, with charts.")
 @loss_options
+@price_options
 @diagnostics_option
 def command(
     specs: tuple[Path, ...],
@@ -66,6 +68,7 @@ def _one(
 
     with reporting(diagnostic_format) as bag:
         analysis = loss.applied(analyze(spec, overrides, bag, to_build=False), bag)
+        warn_of_prices(analysis, bag)
         change = best_change(analysis) if output != "csv" or html is not None else None
         if html is not None:
             from llmspec.cli.estimate_page import estimate_page
@@ -113,6 +116,8 @@ def _several(
         cases = [case._replace(analysis=case.analysis and loss.applied(case.analysis, bag)) for case in cases]
         for case in told:
             bag.extend(case.bag)
+            if case.analysis is not None:
+                warn_of_prices(case.analysis, bag)
             bag.sources.update(case.bag.sources)
     if output == "json":
         click.echo(cases_json(cases))

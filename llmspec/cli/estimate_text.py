@@ -10,11 +10,14 @@ import click
 
 from llmspec.estimate import Estimate, Quantity
 from llmspec.estimate.goodput import Goodput
+from llmspec.estimate.money import KINDS, Money
 from llmspec.variants import WORTHWHILE, Change
 
 WIDTH = 100
 BAR = 32
 LABEL = 20
+# Offers of a market on the screen.
+MOST_OFFERS = 4
 # A share of the wall-clock below which failures and checkpoints have no line of their own.
 WORTH_SAYING = 0.01
 _SCALES = ((1e15, "e15"), (1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
@@ -63,6 +66,7 @@ def estimate_table(estimate: Estimate, *, explain: bool = False, advice: Iterabl
         *advice,
     ]
     if explain:
+        lines += ["", *_all_offers(estimate.money)]
         lines += ["", _bold("How each figure comes about")]
         for key, quantity in estimate.quantities().items():
             lines += ["", *derivation(key, quantity)]
@@ -129,14 +133,12 @@ def _run(estimate: Estimate) -> list[str]:
         *_goodput(clock.goodput, step.step.value),
     ]
     if money.cost is None or money.price is None:
-        lines.append(_row("  cost", "nobody quotes this device: set `hardware.price`"))
+        lines.append(_row("  cost", "nobody quotes this device so: set `hardware.price`, or `--price USD`"))
     else:
         origin = money.price.source.removeprefix("catalog: ")
         text = f"{dollars(money.cost.value)}{bounds(money.cost, dollars)} at {dollars(money.price.value)} a device hour, {origin}"
         lines.append(_row("  cost", text))
-        others = [offer for offer in money.offers if offer.provider != money.provider][:4]
-        if others:
-            lines.append(_row("", "elsewhere " + ", ".join(f"{offer.provider} {dollars(offer.usd)}" for offer in others)))
+        lines += [_row("", line) for line in _elsewhere(money)]
     if energy.kwh is None or energy.watts_per_device is None or carbon.total is None:
         lines.append(_row("  energy", "not known: the catalog has no rated power for this device"))
     else:
@@ -162,6 +164,32 @@ def _run(estimate: Estimate) -> list[str]:
         lines += [_row("", line) for line in _wrapped(text)]
     largest = max(estimate.memory.by_component, key=lambda name: estimate.memory.by_component[name])
     lines.append(_row("  dominating", f"{words(step.dominant)} in time, {words(largest)} in memory"))
+    return lines
+
+
+def _elsewhere(money: Money) -> list[str]:
+    """The cheapest offers of each market, in a line each."""
+    lines = []
+    for market, kind in KINDS.items():
+        offers = [offer for offer in money.all_offers if offer.market == market and (offer.market, offer.provider) != money.chosen]
+        if offers:
+            lines.append(f"{kind} " + ", ".join(f"{offer.provider} {dollars(offer.usd)}" for offer in offers[:MOST_OFFERS]))
+    return lines
+
+
+def _all_offers(money: Money) -> list[str]:
+    """Every provider that has the accelerator, in every market."""
+    if not money.all_offers:
+        return []
+    rows = [
+        (o.provider, KINDS[o.market], f"{o.usd_per_hour:.4g}", dollars(o.usd), o.source.partition(f": {o.provider} ")[2] or o.source)
+        for o in money.all_offers
+    ]
+    head = ("provider", "rented", "$ an hour", "run", "quote")
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(4)]
+    lines = [_bold("Who rents it out, the cheapest first")]
+    for provider, rented, price, run, quote in (head, *rows):
+        lines.append(f"  {provider:<{widths[0]}}  {rented:<{widths[1]}}  {price:>{widths[2]}}  {run:>{widths[3]}}  {quote}")
     return lines
 
 

@@ -1,7 +1,7 @@
 """The codes of all diagnostics that are not rules of `llmspec.check`, each with its documentation page.
 
-LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and overrides, LS5xx the output directory, the log in it, and files given to `estimate`,
-LS9xx bugs of ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.rules`, in the same sections.
+LS0xx reading and YAML syntax, LS1xx the schema, LS2xx presets, `extends` and overrides, LS5xx the output directory, the log in it and files
+beside the spec, LS9xx bugs of ours. Rules (LS3xx, LS4xx) are documented by their docstrings in `llmspec.check.rules`, in the same sections.
 """
 
 from collections.abc import Callable, Iterable
@@ -678,6 +678,47 @@ _page(
     "llmspec ladder large.yaml -o /proc/ladder",
     "llmspec ladder large.yaml -o ladder",
     "sh",
+)
+_page(
+    "LS551",
+    "old-prices",
+    "The quotes that an estimate of money rests on are at most a year old on the day of the estimate.",
+    "Prices of accelerators move by half in a year, in both directions. The figures of the estimate are the same on every day; only this "
+    "warning looks at the calendar, or at SOURCE_DATE_EPOCH where that is set.",
+    "llmspec estimate spec.yaml",
+    "llmspec estimate spec.yaml --price 2.35",
+    "sh",
+)
+_page(
+    "LS552",
+    "bad-price-file",
+    "The file of `hardware.prices` or `--prices` can be read, names accelerators of the catalog, and its quotes have the catalog's "
+    "columns: `provider` and `on_demand` or `spot` (US dollars for one accelerator for one hour; for spot one price, or the lowest and "
+    "the highest), and where wanted `instance`, `accelerators` (in the instance), `region`, `other_regions`, `reserved`, `date`, "
+    "`verified`, `source`, `note`.",
+    "A column that is misspelt would be left out without a word, and the estimate would rest on another price.",
+    """
+    h100-sxm:
+      quotes:
+      - {provider: our-cloud, price: 2.10}
+    """,
+    """
+    h100-sxm:
+      quotes:
+      - {provider: our-cloud, on_demand: 2.10, date: '2026-11-02'}
+    """,
+)
+_page(
+    "LS553",
+    "accelerator-not-in-price-file",
+    "The file of `hardware.prices` or `--prices` has quotes for the accelerator of the spec.",
+    "The estimate then rests on the catalog's quotes, which may not be what was meant.",
+    """
+    hardware: {accelerator: h200-sxm, prices: prices.yaml}   # which has h100-sxm alone
+    """,
+    """
+    hardware: {accelerator: h100-sxm, prices: prices.yaml}
+    """,
 )
 
 # Bugs of ours ----------------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@
     throughput.mfu                           model FLOPs utilisation, in the convention of flops.per_token over the dense peak
     cost.usd                                 null where nobody quotes the device
     cost.usd_per_device_hour, cost.provider, cost.by_provider.<provider>
+    cost.by_market.<market>.<provider>       the same for on_demand, spot and reserved (with a commitment), the cheapest first
+    cost.offers                              only with derivations: provider, market, instance, usd_per_device_hour, usd, date, source
     energy.kwh, energy.watts_per_device      building included in kwh; null where the rated power is not known
     energy.pue
     carbon.kg_co2e                           operational and embodied; null where energy is
@@ -48,6 +50,7 @@
 
 from typing import Any, NamedTuple
 
+from llmspec.catalog import MARKETS
 from llmspec.estimate.carbon import Carbon, estimate_carbon
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity
 from llmspec.estimate.device import describe_device
@@ -170,6 +173,9 @@ class Estimate(NamedTuple):
             "checkpoint.best_lost": self.wall_clock.goodput.least_lost,
             "cost.provider": self.money.provider,
             "cost.by_provider": {offer.provider: offer.usd for offer in self.money.offers},
+            "cost.by_market": {
+                market: {offer.provider: offer.usd for offer in self.money.all_offers if offer.market == market} for market in MARKETS
+            },
             "loss.law": self.loss.law,
             "loss.data_set": self.loss.data_set,
             "loss.meaning": self.loss.meaning,
@@ -178,6 +184,18 @@ class Estimate(NamedTuple):
             _put(result, key, value)
         result["intervals"] = {key: [quantity.low, quantity.high] for key, quantity in quantities.items() if quantity.low is not None}
         if derivations:
+            result["cost"]["offers"] = [
+                {
+                    "provider": offer.provider,
+                    "market": offer.market,
+                    "instance": offer.instance,
+                    "usd_per_device_hour": offer.usd_per_hour,
+                    "usd": offer.usd,
+                    "date": offer.date,
+                    "source": offer.source,
+                }
+                for offer in self.money.all_offers
+            ]
             result["derivations"] = {
                 key: {
                     "unit": quantity.unit,

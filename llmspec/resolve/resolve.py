@@ -1,6 +1,9 @@
 """Spec to Resolved: fill what was left out, and remember for every value who decided it. Adds and never rejects."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from os.path import normpath
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -26,7 +29,10 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
     Args:
         composed: The tree, which says where values were written.
         spec: The validated spec.
-        bag: Part of every pass's signature; resolution has nothing to report.
+        bag: Takes what is wrong with the file of `hardware.prices`; resolution has nothing else to report.
+
+    Raises:
+        CompilationError: That file cannot be used.
     """
     accelerator = find_accelerator(spec.hardware.accelerator)
     rules: dict[str, str] = {}
@@ -76,7 +82,13 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
             rules[path] = derived.rule
             spec = _filled(spec, path.split("."), derived.value)
     origins = dict(_origins(composed, spec, rules))
-    return Resolved(spec, origins, composed.root, composed.directory)
+    resolved = Resolved(spec, origins, composed.root, composed.directory)
+    if spec.hardware.prices is None:
+        return resolved
+    from llmspec.spec.price_file import read_prices
+
+    file = normpath(composed.directory / spec.hardware.prices)
+    return replace(resolved, own_quotes=read_prices(Path(file), file, resolved.span("hardware.prices"), bag))
 
 
 def _is_open(spec: Spec, path: str) -> bool:

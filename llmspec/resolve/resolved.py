@@ -1,10 +1,11 @@
 """What resolution gives: the spec with every derived field filled, and where each value came from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from llmspec.catalog import Quote, prices_for
 from llmspec.diagnostics import Span
 from llmspec.resolve import batches
 from llmspec.spec.schema import Spec
@@ -41,6 +42,14 @@ class Resolved:
     origins: Mapping[str, Origin]
     root: Span
     directory: Path
+    own_quotes: Mapping[str, tuple[Quote, ...]] = field(default_factory=dict)
+    """Quotes of the file that `hardware.prices` names, by accelerator."""
+
+    @property
+    def quotes(self) -> tuple[Quote, ...]:
+        """What providers ask for the accelerator: in the spec's own file, else in the catalog."""
+        name = self.spec.hardware.accelerator
+        return self.own_quotes[name] if name in self.own_quotes else prices_for(name)
 
     @property
     def world_size(self) -> int:

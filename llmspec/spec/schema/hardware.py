@@ -25,5 +25,9 @@ class Hardware(Section):
     region: Text | None = None
     """Cloud region, country or grid whose carbon intensity counts. Default: null, the world average."""
 
-    price: Literal["on_demand", "spot"] | Positive = "on_demand"
-    """`on_demand` or `spot` for the catalog's quote, or US dollars for one accelerator hour. Default: on_demand."""
+    price: Literal["on_demand", "spot", "reserved"] | Positive = "on_demand"
+    """`on_demand`, `spot` or `reserved` for the cheapest quote of that kind, or US dollars for one accelerator hour. Default: on_demand."""
+
+    prices: Text | None = None
+    """A YAML file of one's own quotes, with the columns of the catalog's, which stand in place of the catalog's for the accelerators in it;
+    relative to the spec. Default: null, the catalog's quotes."""
