@@ -17,7 +17,7 @@ WIDTH = 100
 BAR = 32
 LABEL = 20
 # Offers of a market on the screen.
-MOST_OFFERS = 4
+MOST_OFFERS = 2
 # A share of the wall-clock below which failures and checkpoints have no line of their own.
 WORTH_SAYING = 0.01
 _SCALES = ((1e15, "e15"), (1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k"))
@@ -168,13 +168,13 @@ def _run(estimate: Estimate) -> list[str]:
 
 
 def _elsewhere(money: Money) -> list[str]:
-    """The cheapest offers of each market, in a line each."""
-    lines = []
-    for market, kind in KINDS.items():
+    """The cheapest offers of each market."""
+    parts = []
+    for market in KINDS:
         offers = [offer for offer in money.all_offers if offer.market == market and (offer.market, offer.provider) != money.chosen]
         if offers:
-            lines.append(f"{kind} " + ", ".join(f"{offer.provider} {dollars(offer.usd)}" for offer in offers[:MOST_OFFERS]))
-    return lines
+            parts.append(f"{words(market)} " + ", ".join(f"{offer.provider} {dollars(offer.usd)}" for offer in offers[:MOST_OFFERS]))
+    return _wrapped("; ".join(parts), WIDTH - LABEL + 10) if parts else []
 
 
 def _all_offers(money: Money) -> list[str]:

@@ -47,8 +47,6 @@ def old_quotes(resolved: Resolved, money: Money, today: date) -> Iterator[Diagno
         f"{subject}, more than a year before {today.isoformat()}",
         resolved.span("hardware.price"),
         facts=[Fact(name, f"quote of {day}", resolved.origin("hardware.price").text) for name, day in sorted(old.items())],
-        help=[
-            "prices of accelerators change by half in a year: give yours with `--price USD` or `hardware.price`, or a file with `--prices`"
-        ],
+        help=["they move by half in a year: give yours with `--price USD` or `hardware.price`, or a file with `--prices`"],
         severity=Severity.WARNING,
     )

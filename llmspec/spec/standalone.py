@@ -19,11 +19,16 @@ def standalone_text(composed: Composed) -> str:
     Presets come with llmspec, so a spec that names one stands alone; one that extends files or was overridden does not.
     """
     extends = any(composed.layers[source.file] is Layer.SPEC for source in composed.sources if source is not composed.source)
-    if not extends and not composed.overrides:
+    # A file of prices is asked for the estimate alone.
+    prices = composed.tree.mapping.get("hardware", composed.tree).mapping.get("prices")
+    if not extends and not composed.overrides and prices is None:
         text = re.sub(r"\r\n?", "\n", composed.source.text)
         return text if text.endswith("\n") else f"{text}\n"
     fields = list(Spec.model_fields)
-    ordered = sorted(composed.tree.mapping.items(), key=lambda entry: fields.index(entry[0]))
+    tree = dict(composed.tree.mapping)
+    if prices is not None:
+        tree["hardware"] = tree["hardware"]._replace(value={k: v for k, v in tree["hardware"].mapping.items() if k != "prices"})
+    ordered = sorted(tree.items(), key=lambda entry: fields.index(entry[0]))
     return "\n".join([*_block(Node(dict(ordered), composed.tree.span), 0), ""])
 
 

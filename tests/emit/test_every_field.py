@@ -413,6 +413,13 @@ def test_field_is_read(path: str, before: Mapping[str, Any], change: Mapping[str
     assert outcome(compiler, base) != outcome(compiler, changed(base, change))
 
 
+def test_a_file_of_prices_is_read_and_not_needed_afterwards(compiler: Compiler) -> None:
+    (compiler.directory / "prices.yaml").write_text("cpu: {quotes: [{provider: cellar, on_demand: 0.5}]}")
+    priced = changed(SMALL, {"hardware.prices": "prices.yaml"})
+    assert outcome(compiler, SMALL) != outcome(compiler, priced)
+    assert "prices" not in standalone_text(compiler.analyze(priced).composed)
+
+
 def test_extends_is_read(compiler: Compiler) -> None:
     (compiler.directory / "wider.yaml").write_text("architecture: {hidden_size: 128}")
     spec = changed(SMALL, {})
@@ -424,6 +431,6 @@ def test_extends_is_read(compiler: Compiler) -> None:
 def test_every_field_has_a_case() -> None:
     """A new field of the language needs a line above."""
     known = {field.path for field in all_fields()}
-    tested = {path for path, _, _ in CASES} | {"extends"}
+    tested = {path for path, _, _ in CASES} | {"extends", "hardware.prices"}
     assert tested <= known
     assert known - tested == SINGLE_VALUE | SECTIONS

@@ -27,7 +27,7 @@ KEYS = {
     },
     "checkpoint": {"every", "lost", "best_every", "best_lost", "best_availability", "stall_seconds"},
     "throughput": {"tokens_per_second", "tokens_per_second_per_device", "mfu"},
-    "cost": {"usd", "usd_per_device_hour", "provider", "by_provider"},
+    "cost": {"usd", "usd_per_device_hour", "provider", "by_provider", "by_market"},
     "energy": {"kwh", "watts_per_device", "pue"},
     "carbon": {"kg_co2e", "operational_kg_co2e", "embodied_kg_co2e", "grid_gco2e_per_kwh"},
     "loss": {
