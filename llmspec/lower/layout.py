@@ -47,6 +47,8 @@ def lower_layout(resolved: Resolved) -> LayoutPlan:
     parallelizes = not deepspeed and (distributed or alone)
     suffix = "_distributed" if distributed else ""
     paths = ("parallelize.py", "tests/test_parallelize.py") if parallelizes else ()
+    if distributed:
+        paths += ("watch.py", "tests/test_watch.py")
     return LayoutPlan(
         distributed=distributed,
         data=data,

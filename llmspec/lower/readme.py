@@ -27,6 +27,7 @@ _PURPOSES = {
     "ds_config.json": "DeepSpeed's settings",
     "checkpoint.py": "saves and restores all state, atomically",
     "guard.py": "skips steps that would ruin the weights",
+    "watch.py": "ends the run when a process does not come, and says which",
     "metrics.py": "speed, memory and the log of the run",
     "energy.py": "what the run draws from the grid",
     "trackers.py": "sends the log to other services as well",

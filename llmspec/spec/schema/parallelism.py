@@ -77,4 +77,4 @@ class Parallelism(Section):
     of each layer, `full` keeps only each layer's input. Default: none."""
 
     collective_timeout: Seconds = 600.0
-    """How long a process waits for the others in an exchange before the run ends with an error. Default: 10m."""
+    """How long a process waits for another in an exchange before the run ends, naming the one that did not come. Default: 10m."""
