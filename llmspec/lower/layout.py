@@ -46,7 +46,7 @@ def lower_layout(resolved: Resolved) -> LayoutPlan:
     alone = spec.training.compile or checkpointing != "none" or spec.precision == "fp8"
     parallelizes = not deepspeed and (distributed or alone)
     suffix = "_distributed" if distributed else ""
-    paths = ("parallelize.py", "tests/test_parallelize.py") if parallelizes else ()
+    paths: tuple[str, ...] = ("parallelize.py", "tests/test_parallelize.py") if parallelizes else ()
     if distributed:
         paths += ("watch.py", "tests/test_watch.py")
     return LayoutPlan(

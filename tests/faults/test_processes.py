@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import subprocess
 import time
 
 import pytest
@@ -67,6 +69,41 @@ def test_a_rank_that_hangs_is_named(long_run: Project, rank: int) -> None:
         os.kill(stopped, signal.SIGKILL)  # torchrun would do it half a minute later
     run.rest()
     assert run.process.returncode == 1
+
+
+def test_a_rank_that_hangs_between_collectives_is_named(build: Build) -> None:
+    """Its process is well and answers; only its training does not come further."""
+    sharded = {"parallelism__data": "fsdp", "parallelism__collective_timeout": "4s", "training__max_steps": 5000}
+    project = build(hardware__accelerators_per_node=2, checkpoint__every=1000, **sharded)
+    (project.path / "broken.py").write_text(BROKEN.format(fault="import time; time.sleep(1000)"))
+    run = Run(project, "broken.py")
+    run.until("TimeoutError: the processes waited for a rank that did not come: 1$")
+    assert "Rank 0 waits here:" in run.rest()
+    assert run.process.returncode == 1
+
+
+def test_rank_0_that_hangs_with_the_store_is_named(long_run: Project) -> None:
+    """Where no torchrun keeps the store, as on Slurm, it goes with rank 0."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = long_run.command("train.py", "--device", "cpu", "--data-dir", str(long_run.data))
+    meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    started = {"cwd": long_run.path, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    first, second = (
+        subprocess.Popen(command, env=long_run.environment | meeting | {"RANK": rank, "LOCAL_RANK": rank}, **started)  # type: ignore[call-overload]
+        for rank in "01"
+    )
+    try:
+        assert any("step    3/" in line for line in first.stdout)
+        os.kill(first.pid, signal.SIGSTOP)
+        output, _ = second.communicate(timeout=60)
+    finally:
+        first.kill()
+        second.kill()
+        first.communicate()
+    assert "TimeoutError: the processes waited for a rank that did not come: 0" in output
+    assert second.returncode == 1
 
 
 def test_one_signalled_rank_stops_all_at_the_same_step(long_run: Project) -> None:
