@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 from llmspec.catalog.table import table
 
-LAWS = ("data_constrained", "epoch", "chinchilla", "kaplan")
+# Of dense models in 16 bits; data_constrained also where tokens repeat. Others are asked by what they are about.
+LAWS = ("data_constrained", "epoch", "chinchilla", "farseer", "kaplan")
+EXPERTS, PRECISION, INFERENCE = "experts_law", "precision", "inference_aware"
 
 
 class LossLaw(NamedTuple):
@@ -22,6 +24,8 @@ class LossLaw(NamedTuple):
     """How far 90% of runs on other data sets are off once the constant is right, as a share."""
     source: str
     verified: bool
+    tokens_per_parameter: float
+    """The fewest that it is meant for."""
 
 
 class LossData(NamedTuple):
@@ -35,7 +39,7 @@ class LossData(NamedTuple):
     source: str
 
 
-_FACTS = ("form", "parameters", "tokens", "error", "source", "verified", "meeting")
+_FACTS = ("form", "parameters", "tokens", "error", "source", "verified", "meeting", "tokens_per_parameter")
 
 
 def loss_law(name: str) -> LossLaw:
@@ -50,6 +54,7 @@ def loss_law(name: str) -> LossLaw:
         entry["error"],
         entry["source"],
         entry.get("verified", True),
+        float(entry.get("tokens_per_parameter", 0.0)),
     )
 
 

@@ -40,7 +40,7 @@
     loss.expected                            nats per token; loss.meaning says of what
     loss.tokens_per_parameter, loss.optimal_parameters, loss.optimal_tokens, loss.optimal_loss, loss.verdict, loss.meaning
     loss.law, loss.data_set                  which law, and the named data set whose constant it has; null where none was named
-    loss.by_law.<law>                        what each published law says with its own constant
+    loss.by_law.<law>                        what each published law says with its own constant, where it was fitted on such runs
     loss.tuning_factor                       loss over that of StepLaw's learning rate and batch; in loss.expected
     loss.epochs                              passes over the data; only where --unique-tokens says how many there are
     loss.inference.<figure>                  tokens, optimal_parameters, optimal_tokens, optimal_loss; only with --inference-tokens

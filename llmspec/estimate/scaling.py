@@ -9,6 +9,8 @@ from typing import NamedTuple
 from llmspec.catalog.loss_laws import LossLaw, loss_effect, loss_law
 from llmspec.resolve.laws import Scale, batch_tokens, learning_rate
 
+# The law that is used where nothing better is known, by its name in the catalog.
+MAIN = "data_constrained"
 PLAIN_BITS = 16
 
 
@@ -73,7 +75,34 @@ def loss_by(law: LossLaw, parameters: float, body: float, tokens: float) -> floa
     """The loss that a published law says, with its own constant; `body` are the parameters without embeddings."""
     if law.form == "additive":
         return additive(law).loss(parameters, tokens)
+    if law.form == "farseer":
+        return farseer(law, parameters, tokens)
     return small_law(body, tokens)
+
+
+def farseer(law: LossLaw, parameters: float, tokens: float) -> float:
+    """E + U(N) + B(N) * D**-A(N): what data are worth depends on the size."""
+    c = law.coefficients
+    n, d = parameters / c["size_unit"], tokens / c["data_unit"]
+    exponent = c["data_exponent"] * n ** c["data_exponent_size"]
+    return float(c["E"] + c["size"] * n ** -c["size_exponent"] + c["data"] * n ** -c["data_size_exponent"] * d**-exponent)
+
+
+def experts_coefficients(law: LossLaw, experts: float) -> Coefficients:
+    """The additive law, in active parameters, of models with so many experts of which one takes part in a token."""
+    c = law.coefficients
+    effective = 1 / (1 / (experts - 1 + 1 / (1 / c["start"] - 1 / c["end"])) + 1 / c["end"])
+    size, data = c["a"] * effective ** c["delta"], c["b"] * effective ** c["omega"]
+    bend = log(effective)
+    return Coefficients(c["c"], size, -(c["alpha"] + c["gamma"] * bend), data, -(c["beta"] + c["zeta"] * bend))
+
+
+def single_experts(body: float, active_body: float) -> float:
+    """How many experts of Ludziejewski et al. 2025, one a token, make the same ratio of all to active parameters of the layers.
+
+    Their layers hold 4 width^2 of attention and 9 width^2 an expert.
+    """
+    return (13 * body / active_body - 4) / 9
 
 
 def kaplan(parameters: float, tokens: float) -> float:
@@ -84,22 +113,27 @@ def kaplan(parameters: float, tokens: float) -> float:
 
 def small_law(parameters: float, tokens: float, law: Coefficients | None = None) -> float:
     """The law of small runs, scaled to meet the other one where their ranges meet."""
-    law = law or additive(loss_law("data_constrained"))
+    return small_scale(law) * kaplan(parameters, tokens)
+
+
+def small_scale(law: Coefficients | None = None) -> float:
+    """The other law's loss over Kaplan's where their ranges meet."""
+    law = law or additive(loss_law(MAIN))
     meeting = loss_effect("kaplan")["meeting"]
-    return law.loss(*meeting) / kaplan(*meeting) * kaplan(parameters, tokens)
+    return law.loss(*meeting) / kaplan(*meeting)
 
 
 def fresh_tokens(tokens: float, unique: float) -> float:
     """What `tokens` of which only `unique` are different are worth, in fresh ones."""
     if tokens <= unique:
         return tokens
-    decay = loss_law("data_constrained").coefficients["R_D"]
+    decay = loss_law(MAIN).coefficients["R_D"]
     return unique + unique * decay * (1 - exp(-(tokens / unique - 1) / decay))
 
 
 def useful_parameters(parameters: float, unique: float) -> float:
     """What parameters beyond those that are optimal for the unique tokens are worth where data repeat."""
-    law = loss_law("data_constrained")
+    law = loss_law(MAIN)
     c = additive(law)
     decay = law.coefficients["R_N"]
     # The optimum at which `unique` tokens are the best number of tokens.
