@@ -1,6 +1,7 @@
 """Laws of the loss, and the constants of named data sets."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from llmspec.catalog.table import table
@@ -42,6 +43,7 @@ class LossData(NamedTuple):
 _FACTS = ("form", "parameters", "tokens", "error", "source", "verified", "meeting", "tokens_per_parameter")
 
 
+@cache
 def loss_law(name: str) -> LossLaw:
     """A law by its name in loss_laws.yaml."""
     entry = table("loss_laws.yaml").entry(name)
@@ -58,12 +60,14 @@ def loss_law(name: str) -> LossLaw:
     )
 
 
+@cache
 def loss_effect(name: str) -> dict[str, Any]:
     """The constants of `experts`, `precision` or `tuning`."""
     effect: dict[str, Any] = table("loss_laws.yaml").entry(name)
     return effect
 
 
+@cache
 def loss_data(name: str) -> LossData:
     """A named data set."""
     entry = table("loss_data.yaml").entry(name)
