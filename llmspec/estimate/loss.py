@@ -25,6 +25,7 @@ from llmspec.estimate.scaling import (
     fresh_tokens,
     mixed_size,
     precise_share,
+    scarcity,
     small_law,
     small_scale,
     tuning_factor,
@@ -220,6 +221,11 @@ def expect_loss(resolved: Resolved, parameters: Parameters, assumptions: LossAss
     tuning = _tuning(resolved, parameters, tokens)
     plain = basis.coefficients.loss(size, fresh)
     formula, used, source = "E + A / N**alpha + B / D**beta", basis.inputs(), basis.source
+    if assumptions.fit is None and active == total:
+        plain += scarcity(basis.coefficients, size, fresh)
+        formula += " * (1 + factor * (N / D)**exponent)"
+        effect = loss_effect("few_tokens")
+        used += tuple(constant(name, effect[name], f"{CATALOG}: few tokens a parameter") for name in ("factor", "exponent"))
     if assumptions.fit is not None:
         formula = COUPLED
     elif (small := small_law(body, fresh, basis.coefficients)) < plain:

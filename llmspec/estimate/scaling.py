@@ -71,6 +71,12 @@ def additive(law: LossLaw, irreducible: float | None = None) -> Coefficients:
     return Coefficients(c["E"] if irreducible is None else irreducible, c["A"], c["alpha"], c["B"], c["beta"])
 
 
+def scarcity(law: Coefficients, parameters: float, tokens: float) -> float:
+    """What a dense model with few tokens a parameter loses beyond the added terms."""
+    effect = loss_effect("few_tokens")
+    return float(effect["factor"] * law.data / tokens**law.data_exponent * (parameters / tokens) ** effect["exponent"])
+
+
 def loss_by(law: LossLaw, parameters: float, body: float, tokens: float) -> float:
     """The loss that a published law says, with its own constant; `body` are the parameters without embeddings."""
     if law.form == "additive":

@@ -4,7 +4,7 @@ A data set is the rows of one source (the `id` up to its last dash), text, kind 
 is found anew, since no law can know it. A row's constant is the weighted median of what all the *other* rows of its data set say
 (measured loss over the tuning factor, less the law's two terms; weights one over the loss, so that the mean relative error is smallest):
 a row never helps to predict itself, and nothing else of the law is fitted to any row but the tuning factor, whose four constants come from
-StepLaw's grids (llmspec/catalog/loss_laws.yaml).
+StepLaw's grids, and the loss at few tokens a parameter, whose two come from two of the sources (llmspec/catalog/loss_laws.yaml).
 """
 
 import csv
@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llmspec.catalog.loss_laws import LossLaw, loss_law
-from llmspec.estimate.scaling import additive, mixed_size, small_law, tuning_factor
+from llmspec.estimate.scaling import MAIN, additive, mixed_size, scarcity, small_law, tuning_factor
 
 LOSSES = Path(__file__).parent / "loss_runs.csv"
-MAIN = "data_constrained"
 OTHERS = ("epoch", "chinchilla", "kaplan")
 # A batch of one or two sequences is a micro batch that its source took for the whole.
 SEQUENCES = 4
@@ -127,7 +126,14 @@ def variable_part(rows: Sequence[LossRow], law: LossLaw) -> Array:
     if law.form == "kaplan":
         return np.array([small_law(row.parameters, row.tokens) for row in rows])
     coefficients = additive(law, 0.0)
-    return np.array([coefficients.loss(row.parameters, row.tokens) for row in rows])
+    # What the estimate adds to its own law; the others are as they were printed.
+    scarce = [law.name == MAIN and not row.experts for row in rows]
+    return np.array(
+        [
+            coefficients.loss(row.parameters, row.tokens) + (scarcity(coefficients, row.parameters, row.tokens) if few else 0.0)
+            for row, few in zip(rows, scarce, strict=True)
+        ]
+    )
 
 
 def constant(rest: Array, weights: Array) -> float:
