@@ -1,11 +1,10 @@
 """Memory of one device: every component at each moment that can be the peak."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from llmspec.catalog import efficiency
 from llmspec.estimate.activations import (
-    FLOAT,
     Kept,
     compute_bytes,
     layer_input,
@@ -15,10 +14,25 @@ from llmspec.estimate.activations import (
     shared_mask_bytes,
     working_bytes_per_token,
 )
+from llmspec.estimate.arithmetic import SCALARS
 from llmspec.estimate.configuration import layout_of
 from llmspec.estimate.constants import memory_constants
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity, constant, field
 from llmspec.estimate.device import Device
+from llmspec.estimate.moments import (
+    COMING_AND_GOING,
+    FLOAT,
+    Numerics,
+    Spread,
+    Stage,
+    Tokens,
+    Weights,
+    groups,
+    moments,
+    split_over,
+    stages,
+)
+from llmspec.estimate.workload import Layout
 from llmspec.network.network import Component, MatrixProduct, Network
 from llmspec.resolve.resolved import Resolved
 
@@ -33,9 +47,6 @@ WORKSPACE_BYTES = 64 * MIB
 FRAGMENTATION_SHARE = 0.05
 # Of the peak: what such formulae miss on the published rows, and what the allocator does on a bad day.
 ERROR_LOW, ERROR_HIGH = 0.08, 0.10
-
-# Components that are made and freed in each step.
-COMING_AND_GOING = ("activations", "logits", "weight_copies", "gathered_parameters", "reduce_buffers", "workspace")
 
 ASSUMED = "assumption of llmspec"
 FITTED = "catalog: efficiency.yaml"
@@ -74,229 +85,123 @@ class Memory(NamedTuple):
 
 
 class _Layers(NamedTuple):
-    """What a device keeps of the layers for one token: kinds of all its layers, and what the largest holds beyond when it runs backward."""
+    """What is kept of the layers for one token: kinds of all of them, and what the largest is made of again when it runs backward."""
 
     kept: list[Kept]
-    again: float
-
-
-class _Stage(NamedTuple):
-    """One stage of a pipeline, or the whole model: entries of its parameters on one device, before any sharding over replicas."""
-
-    parameters: float
-    layers: int
-    layer: float
-    table: float
-    head: float
-    first: bool
-    last: bool
-    in_flight: float
-    """Micro batches whose activations it holds at most."""
+    again: Spread
 
 
 # Tensors along the residual stream, which tensor parallelism splits only together with the sequence.
 _STREAM = {"attention input", "feed-forward input", "layer input", "dropout masks", "residual stream", "norms", "final norm", "head input"}
 
 
-def _split(resolved: Resolved, tensor: Kept) -> float:
-    """Over how many devices a kept tensor is spread."""
-    layout = resolved.spec.parallelism
-    return layout.context * (layout.tensor if tensor.name not in _STREAM or layout.sequence_parallel else 1)
-
-
-def _on_device(resolved: Resolved, tensors: tuple[Kept, ...]) -> tuple[Kept, ...]:
-    return tuple(tensor._replace(bytes_per_token=tensor.bytes_per_token / _split(resolved, tensor)) for tensor in tensors)
+def spread(tensors: Iterable[Kept]) -> Spread:
+    """Bytes of kept tensors, by how a layout spreads them over devices."""
+    stream = split = 0.0
+    for tensor in tensors:
+        if tensor.name in _STREAM:
+            stream += tensor.bytes_per_token
+        else:
+            split += tensor.bytes_per_token
+    return Spread(stream, split)
 
 
 def _kept_layers(resolved: Resolved, device: Device) -> _Layers:
-    """What all layers keep for one token on one device, were they all on it."""
+    """What all layers keep for one token, were they all on one device."""
     spec = resolved.spec
     checkpointing = spec.parallelism.activation_checkpointing
     totals: dict[tuple[str, Component], float] = {}
-    largest = 0.0
-    seen: dict[int | None, tuple[tuple[Kept, ...], float]] = {}
+    largest = Spread(0.0, 0.0)
+    seen: dict[int | None, tuple[tuple[Kept, ...], Spread]] = {}
     for layer in range(spec.architecture.num_layers):
         window = resolved.layer_window(layer)
         if window not in seen:
-            whole = _on_device(resolved, layer_kept(resolved, layer, processor=device.is_processor))
+            whole = layer_kept(resolved, layer, processor=device.is_processor)
+            # A checkpointed layer is made whole again before it runs backward.
             match checkpointing:
                 case "none":
-                    kept = whole
+                    seen[window] = whole, Spread(0.0, 0.0)
                 case "selective":
-                    kept = _on_device(resolved, layer_results(resolved, layer, processor=device.is_processor))
+                    kept = layer_results(resolved, layer, processor=device.is_processor)
+                    seen[window] = kept, spread(tensor for tensor in whole if not tensor.result)
                 case "full":
-                    kept = _on_device(resolved, (layer_input(spec),))
-            # A checkpointed layer is made whole again before it runs backward; of the kept results the projections are then let go.
-            let_go = 2 * spec.architecture.hidden_size * compute_bytes(spec) / spec.parallelism.context
-            again = {
-                "none": 0.0,
-                "selective": sum(tensor.bytes_per_token for tensor in whole if not tensor.result) - let_go,
-                "full": sum(tensor.bytes_per_token for tensor in whole),
-            }
-            seen[window] = kept, again[checkpointing]
-        kept, size = seen[window]
-        largest = max(largest, size)
+                    seen[window] = (layer_input(spec),), spread(whole)
+        kept, again = seen[window]
+        # Layers differ only in the masks of their windows, which do not run along the stream.
+        largest = max(largest, again, key=sum)
         for tensor in kept:
             key = tensor.name, tensor.component
             totals[key] = totals.get(key, 0.0) + tensor.bytes_per_token
     return _Layers([Kept(name, component, size) for (name, component), size in totals.items()], largest)
 
 
-def _stages(resolved: Resolved, network: Network) -> tuple[_Stage, ...]:
-    """The stages that can hold the most: the whole model, or the first and the last of a pipeline."""
-    layout = resolved.spec.parallelism
-    stages = layout.pipeline
-    table = sum(weight.size for weight in network.before.weights) / layout.tensor
-    after = sum(weight.size for weight in network.after.weights) / layout.tensor
+def weights_of(resolved: Resolved, network: Network) -> Weights:
+    """The entries of the model's weights."""
     tied = resolved.spec.architecture.tie_embeddings
-    head = next(w.size for w in network.before.weights) / layout.tensor if tied else after
-    per_layer = sum(weight.size for weight in network.layers[0].weights) / layout.tensor
-    if stages == 1:
-        return (_Stage(network.num_parameters / layout.tensor, len(network.layers), per_layer, table, head, True, True, 1),)
-    layers = -(-len(network.layers) // stages)
-    accumulation = resolved.gradient_accumulation_steps
-    match layout.pipeline_schedule:
-        case "gpipe":
-            first, last = float(accumulation), float(accumulation)
-        case "interleaved_1f1b":
-            # Those of the chunks in between wait too (Narayanan et al. 2021).
-            first = min(accumulation, stages * (1 + (stages - 1) / (stages * layout.stages_per_device)))
-            last = min(accumulation, 1 + (stages - 1) / layout.stages_per_device)
-        case _:
-            first, last = float(min(accumulation, stages)), 1.0
-    return (
-        _Stage(layers * per_layer + table, layers, per_layer, table, 0, True, False, first),
-        _Stage(layers * per_layer + after + (table if tied else 0), layers, per_layer, 0, head, False, True, last),
+    after = sum(weight.size for weight in network.after.weights)
+    products = [o.in_features * o.out_features for o in network.operations if isinstance(o, MatrixProduct)]
+    return Weights(
+        whole=float(network.num_parameters),
+        layers=len(network.layers),
+        layer=float(sum(weight.size for weight in network.layers[0].weights)),
+        table=float(sum(weight.size for weight in network.before.weights)),
+        after=float(after),
+        head=float(next(w.size for w in network.before.weights) if tied else after),
+        tied=float(tied),
+        products=float(sum(products)),
+        largest=float(max(products)),
+        vocabulary=float(resolved.spec.architecture.vocab_size),
     )
 
 
-def _moments(resolved: Resolved, network: Network, device: Device, stage: _Stage, layers: _Layers) -> dict[str, dict[str, float]]:
-    """Bytes by component at each moment that can be the peak of a stage."""
+def tokens_of(resolved: Resolved, device: Device, layers: _Layers | None = None) -> Tokens:
+    """What is kept of the tokens of a micro batch."""
     spec = resolved.spec
-    layout = spec.parallelism
-    size, vocabulary = compute_bytes(spec), spec.architecture.vocab_size
-    tokens = spec.training.micro_batch_size * spec.training.sequence_length
-    distributed = resolved.world_size > 1
-    replicas = resolved.data_parallel_size * layout.context
-    accumulates = resolved.gradient_accumulation_steps > 1
-    numerics = layout_of(resolved, network)
-    sharding = int(numerics.shard_stage)
-    shards = max(1, min(layout.shard_size, replicas)) if sharding else 1
-
-    # States: what a device keeps of its parameters, gradients and the optimizer.
-    parameters = numerics.parameter_bytes * stage.parameters / (shards if sharding >= 3 else 1)
-    whole_gradients = numerics.gradient_bytes * stage.parameters
-    gradients = whole_gradients / (shards if sharding >= 2 else 1)
-    mixed = numerics.parameter_bytes < FLOAT
-    over = shards if sharding >= 1 else 1
-    master = FLOAT * stage.parameters / over if mixed else 0.0
-    optimizer = numerics.state_bytes * stage.parameters / over - master
-    if layout.offload is not None:
-        optimizer, master = (0, 0) if layout.offload.optimizer != "none" else (optimizer, master)
-        parameters = 0 if layout.offload.parameters != "none" and sharding >= 3 else parameters
-
-    # Tensors that come and go with the parameters: autocast's copies, or what is gathered of shards and reduced into them.
-    products = sum(o.in_features * o.out_features for o in network.operations if isinstance(o, MatrixProduct)) / layout.tensor
-    share = stage.layers / len(network.layers)
-    gathered = sharding >= 3 and shards > 1
-    casts = spec.precision != "fp32" and numerics.parameter_bytes == FLOAT
-    copies = products * share * size if casts and not gathered else 0
-    largest = max(o.in_features * o.out_features for o in network.operations if isinstance(o, MatrixProduct)) / layout.tensor
-    weight_gradient = largest * (size if size < FLOAT else 0)
-    fetched: dict[str, float] = {}
-    reduced: dict[str, float] = {}
-    reduced_last: dict[str, float] = {}
-    stays = layout.pipeline > 1 or not layout.reshard_after_forward
-    if gathered:
-        # The layer at work and the one fetched ahead, or all of them where they stay.
-        whole = stage.layers if stays else min(2, stage.layers)
-        fetched = {"gathered_parameters": size * (whole * stage.layer + stage.head)}
-        # Gradients of the layer at work, of which one matrix's are there when it holds most beside them and all of them at its end, and in
-        # fp32 those of the unit before it, which are being reduced.
-        reduced = {"reduce_buffers": size * largest + FLOAT * stage.layer}
-        reduced_last = {"reduce_buffers": size * largest + FLOAT * stage.head}
-        weight_gradient = 0
-        if layout.pipeline > 1:
-            # Stages turn from one micro batch to the other: gradients are added up whole, in fp32, and reduced at the end of the step.
-            reduced = reduced_last = {"reduce_buffers": FLOAT * stage.parameters}
-    elif sharding in (1, 2):
-        # DeepSpeed reduces and gathers in buckets.
-        reduced = reduced_last = {"reduce_buffers": 2 * size * min(numerics.bucket, stage.parameters)}
-
-    outer = _on_device(resolved, outer_kept(resolved, processor=device.is_processor))
-    in_layers = sum(tensor.bytes_per_token for tensor in layers.kept) * share
-    around = sum(tensor.bytes_per_token for tensor in outer) if stage.last else 0
-    masks = shared_mask_bytes(resolved, processor=device.is_processor) / layout.context
-    waiting = tokens * in_layers * (stage.in_flight - 1)
-    # The loss takes the log-softmax in fp32 while it still holds the logits; a processor first turns bf16 logits into fp32.
-    logits = tokens / layout.context * vocabulary / layout.tensor * (size + FLOAT + (FLOAT if device.is_processor and size < FLOAT else 0))
-    backward = layers.again + working_bytes_per_token(spec) / (layout.tensor * layout.context)
-    states: dict[str, float] = {
-        "parameters": parameters,
-        "optimizer": optimizer,
-        "master_parameters": master,
-        "workspace": 0 if device.is_processor else WORKSPACE_BYTES,
-        "communication": _groups(resolved) * memory_constants().collective_bytes if not device.is_processor else 0,
-    }
-    # Gradients stand from the first micro batch on where steps accumulate, and always where DDP keeps them in its buckets.
-    standing = gradients if accumulates or (distributed and sharding < 3) else 0
-    moments: dict[str, dict[str, float]] = {
-        "in the backward pass of the last layer": states
-        | {
-            "gradients": max(standing, FLOAT * largest if not gathered else 0),
-            "activations": waiting + tokens * (in_layers + backward) + masks,
-            "weight_copies": copies + weight_gradient,
-        }
-        | fetched
-        | reduced_last,
-        "in the backward pass of the first layer": states
-        | {
-            "gradients": max(standing, gradients - FLOAT * (stage.table + stage.layer) / (shards if sharding >= 2 else 1)),
-            "activations": waiting + tokens * (in_layers / max(1, stage.layers) + backward) + masks,
-            "weight_copies": weight_gradient,
-        }
-        | ({"gathered_parameters": size * (stage.layers if stays else min(2, stage.layers)) * stage.layer} if gathered else {})
-        | reduced,
-        "at the optimizer step": states | {"gradients": gradients} | (reduced if sharding in (1, 2) else {}),
-    }
-    if gathered and layout.pipeline == 1:
-        moments["at the end of the first layer's backward pass"] = moments["in the backward pass of the first layer"] | {
-            "activations": masks,
-            "reduce_buffers": (size + FLOAT) * stage.layer,
-        }
-    if stage.last:
-        at_loss = states | {
-            "gradients": standing,
-            "activations": waiting + tokens * (in_layers + around) + masks,
-            "logits": logits,
-            "weight_copies": copies,
-        }
-        if gathered:
-            at_loss["gathered_parameters"] = size * (stage.head + (stage.layers * stage.layer if stays else 0))
-        moments = {"at the loss, before the backward pass": at_loss} | moments
-    if gathered and not resolved.spec.architecture.tie_embeddings and stage.first:
-        # The table is whole, in fp32, while it is looked up; nothing is kept yet.
-        moments["at the embedding"] = states | {"gradients": standing, "gathered_parameters": FLOAT * stage.table + size * stage.layer}
-    return moments
+    layers = layers or _kept_layers(resolved, device)
+    size = compute_bytes(spec)
+    # Of the results that selective checkpointing keeps, the projections are let go when they have been used again.
+    let_go = 2 * spec.architecture.hidden_size * size if spec.parallelism.activation_checkpointing == "selective" else 0
+    return Tokens(
+        number=float(spec.training.micro_batch_size * spec.training.sequence_length),
+        kept=spread(layers.kept),
+        outer=spread(outer_kept(resolved, processor=device.is_processor)),
+        again=layers.again,
+        let_go=let_go,
+        working=working_bytes_per_token(spec),
+        masks=shared_mask_bytes(resolved, processor=device.is_processor),
+        # A processor first turns bf16 logits into fp32.
+        logits=size + FLOAT + (FLOAT if device.is_processor and size < FLOAT else 0),
+    )
 
 
-def _groups(resolved: Resolved) -> int:
-    """Kinds of groups in which a device exchanges with others."""
-    layout = resolved.spec.parallelism
-    return sum((resolved.data_parallel_size > 1, layout.tensor > 1, layout.pipeline > 1, layout.context > 1, layout.expert > 1))
+def numerics_of(resolved: Resolved, device: Device) -> Numerics:
+    """What depends on the kind of device, the number format and the engine's settings."""
+    spec = resolved.spec
+    mixed = spec.parallelism.engine == "deepspeed" and spec.precision in ("bf16", "fp16")
+    offload = spec.parallelism.offload
+    return Numerics(
+        casts=float(spec.precision != "fp32" and not mixed),
+        offload_parameters=float(offload is not None and offload.parameters != "none"),
+        workspace=0 if device.is_processor else WORKSPACE_BYTES,
+        collective=0.0 if device.is_processor else memory_constants().collective_bytes,
+    )
 
 
 def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Memory:
     """The peak of one device's memory over a training step."""
     layers = _kept_layers(resolved, device)
-    stages = _stages(resolved, network)
+    layout, weights, tokens = layout_of(resolved, network), weights_of(resolved, network), tokens_of(resolved, device, layers)
+    numerics = numerics_of(resolved, device)
+    held = [stage for stage in stages(SCALARS, weights, layout) if stage.there]
     found = [
-        (sum(parts.values()), moment, parts, stage)
-        for stage in stages
-        for moment, parts in _moments(resolved, network, device, stage, layers).items()
+        (sum(moment.parts.values()), moment, stage)
+        for stage in held
+        for moment in moments(SCALARS, weights, tokens, numerics, layout, stage)
+        if moment.there
     ]
-    _, moment, peak, stage = max(found, key=lambda entry: entry[0])
-    if len(stages) > 1:
+    _, at_peak, stage = max(found, key=lambda entry: entry[0])
+    moment, peak = at_peak.name, at_peak.parts
+    if len(held) > 1:
         moment += ", on the first stage" if stage.first else ", on the last stage"
     by_component = {name: round(value) for name, value in peak.items() if value > 0}
     allocated = sum(by_component.values())
@@ -310,13 +215,17 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
     total = sum(by_component.values())
     low, high = (1 - ERROR_LOW, 1 + ERROR_HIGH) if device.is_processor else efficiency().memory_bounds["peak"]
 
-    outer = _on_device(resolved, outer_kept(resolved, processor=device.is_processor))
     share_of_layers = stage.layers / len(network.layers)
     tensors = tuple(tensor._replace(bytes_per_token=tensor.bytes_per_token * share_of_layers) for tensor in layers.kept)
-    tensors += outer if stage.last else ()
+    tensors += outer_kept(resolved, processor=device.is_processor) if stage.last else ()
+    over = split_over(SCALARS, layout)
+    tensors = tuple(
+        tensor._replace(bytes_per_token=tensor.bytes_per_token / (over.stream if tensor.name in _STREAM else over.split))
+        for tensor in tensors
+    )
     batch = (field(resolved, "training.micro_batch_size"), field(resolved, "training.sequence_length"))
     per_token = sum(tensor.bytes_per_token for tensor in tensors)
-    how = _formulas(resolved, network, device, stage, per_token, batch, context, share, coming_and_going)
+    how = _formulas(resolved, layout, device, stage, per_token, batch, context, share, coming_and_going)
     components = {name: Quantity(value / GIB, "GiB", how[name][0], how[name][1], how[name][2]) for name, value in by_component.items()}
     return Memory(
         peak=Quantity(
@@ -348,9 +257,9 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
 
 def _formulas(
     resolved: Resolved,
-    network: Network,
+    numerics: Layout,
     device: Device,
-    stage: _Stage,
+    stage: Stage,
     per_token: float,
     batch: tuple[Input, ...],
     context: int,
@@ -359,7 +268,6 @@ def _formulas(
 ) -> dict[str, tuple[str, tuple[Input, ...], str]]:
     """How each component comes about."""
     layout = resolved.spec.parallelism
-    numerics = layout_of(resolved, network)
     parameters = Input("parameters", f"{stage.parameters:,.0f}", COUNTED)
     precision = field(resolved, "precision")
     bytes_kept = Input("kept_per_token", f"{per_token:,.0f} bytes", TRACED)
@@ -419,7 +327,7 @@ def _formulas(
             "buffers of the collective library * kinds of groups that a device is in",
             (
                 constant("buffers", memory_constants().collective_bytes / MIB, FITTED, "MiB"),
-                constant("groups", _groups(resolved), "layout"),
+                constant("groups", int(groups(SCALARS, numerics)), "layout"),
             ),
             FITTED,
         ),
