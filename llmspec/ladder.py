@@ -14,7 +14,7 @@ from typing import NamedTuple
 from llmspec.compile import Analysis, analyze
 from llmspec.diagnostics import Bag, CompilationError
 from llmspec.estimate.loss_problems import too_narrow
-from llmspec.resolve import laws
+from llmspec.resolve import Resolved, laws
 from llmspec.spec import Composed
 from llmspec.spec.standalone import standalone_text
 from llmspec.spec.tree import Node
@@ -60,7 +60,7 @@ def make_ladder(
     rungs: list[Rung] = []
     seen: set[int] = set()
     for small in _widths(width, sizes):
-        exact, shape = _shape(large, small)
+        exact, shape = shape_at(large.composed, large.resolved, small)
         if exact in seen:
             continue
         seen.add(exact)
@@ -97,9 +97,9 @@ def _widths(width: int, sizes: int) -> Iterator[int]:
         yield round(smallest * (largest / smallest) ** share)
 
 
-def _shape(large: Analysis, width: int) -> tuple[int, list[str]]:
-    """The width near `width` that holds whole heads, and the overrides that make a model of it."""
-    architecture = large.resolved.spec.architecture
+def shape_at(composed: Composed, resolved: Resolved, width: int) -> tuple[int, list[str]]:
+    """The width near `width` that holds whole heads, and the overrides that make a model with the spec's aspect of it."""
+    architecture = resolved.spec.architecture
     attention, whole = architecture.attention, architecture.hidden_size
     keys = attention.key_value_heads
     group, head = attention.num_heads // keys, whole // attention.num_heads
@@ -113,7 +113,7 @@ def _shape(large: Analysis, width: int) -> tuple[int, list[str]]:
         f"architecture.num_layers={max(2, round(architecture.num_layers * exact / whole))}",
         f"architecture.attention.num_heads={heads}",
     ]
-    written = large.composed.node
+    written = composed.node
     if written("architecture.attention.num_kv_heads") is not None:
         shape.append(f"architecture.attention.num_kv_heads={heads // group}")
     if written("architecture.attention.head_dim") is not None:

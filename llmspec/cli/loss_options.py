@@ -12,6 +12,7 @@ from llmspec.diagnostics import Bag
 
 if TYPE_CHECKING:
     from llmspec.compile import Analysis
+    from llmspec.estimate.loss import LossAssumptions
 
 
 class Count(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.5
@@ -55,13 +56,13 @@ class LossOptions:
     inference_tokens: int | None
     fit: Path | None
 
-    def applied(self, analysis: "Analysis", bag: Bag) -> "Analysis":
-        """The analysis with the loss that they ask for; itself where they ask for none."""
-        if self.data_set is None and self.unique_tokens is None and self.inference_tokens is None and self.fit is None:
-            return analysis
-        from dataclasses import replace
+    @property
+    def given(self) -> bool:
+        """Whether any of them is."""
+        return (self.data_set, self.unique_tokens, self.inference_tokens, self.fit) != (None,) * 4
 
-        from llmspec.estimate.estimate import with_loss
+    def assumptions(self, bag: Bag) -> "LossAssumptions":
+        """What they say of the loss; reads the fit."""
         from llmspec.estimate.loss import LossAssumptions
         from llmspec.estimate.loss_fit import read_fit
         from llmspec.estimate.loss_problems import bad_fit
@@ -76,8 +77,17 @@ class LossOptions:
                 reason = str(error) if type(error) is ValueError else "is not JSON"
                 bag.add(bad_fit(self.fit, reason))
             bag.raise_if_errors()
-        assumptions = LossAssumptions(self.data_set, float(self.inference_tokens or 0), self.unique_tokens, fit)
-        return replace(analysis, estimate=with_loss(analysis.estimate, analysis.resolved, assumptions))
+        return LossAssumptions(self.data_set, float(self.inference_tokens or 0), self.unique_tokens, fit)
+
+    def applied(self, analysis: "Analysis", bag: Bag) -> "Analysis":
+        """The analysis with the loss that they ask for; itself where they ask for none."""
+        if not self.given:
+            return analysis
+        from dataclasses import replace
+
+        from llmspec.estimate.estimate import with_loss
+
+        return replace(analysis, estimate=with_loss(analysis.estimate, analysis.resolved, self.assumptions(bag)))
 
 
 def loss_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -502,8 +502,7 @@ _page(
     "Edits of yours and changes of a rebuild touch different lines.",
     "Where both changed the same lines, both versions stand in the file between conflict markers, and a person has to choose.",
     "llmspec build spec.yaml   # after the same line changed in the file and in the spec",
-    "edit the file between <<<<<<< and >>>>>>>, then build again",
-    "text",
+    "edit the file between     "text",
 )
 _page(
     "LS505",
@@ -719,6 +718,85 @@ _page(
     """
     hardware: {accelerator: h100-sxm, prices: prices.yaml}
     """,
+    "LS540",
+    "unknown-accelerator-to-search",
+    "Every name after `--accelerators` is an identifier of the catalog, or `all`.",
+    "Speed, memory and price come from there.",
+    "llmspec search spec.yaml --accelerators h100,a100",
+    "llmspec search spec.yaml --accelerators h100-sxm,a100-80-sxm",
+    "sh",
+)
+_page(
+    "LS541",
+    "no-quote-of-provider",
+    "The catalog has a quote of each provider after `--provider` for one of the accelerators that are searched.",
+    "Without a quote nothing can be said of what the run costs there.",
+    "llmspec search spec.yaml --provider lamda --budget 10000",
+    "llmspec search spec.yaml --provider lambda --budget 10000",
+    "sh",
+)
+_page(
+    "LS542",
+    "no-layout-fits",
+    "At least one layout of the model fits on the devices that are searched.",
+    "There is nothing to offer. The message counts what is to blame.",
+    "llmspec search llama-405b.yaml --nodes 1",
+    "llmspec search llama-405b.yaml --nodes 64,128",
+    "sh",
+)
+_page(
+    "LS543",
+    "goal-out-of-reach",
+    "Where `--apply` is given, the goal (`--budget`, `--deadline`, `--loss`) is reached by some layout.",
+    "Writing a layout that misses the goal into the spec would look as if it met it.",
+    "llmspec search spec.yaml --deadline 1h --apply",
+    "llmspec search spec.yaml --deadline 14d --apply",
+    "sh",
+)
+_page(
+    "LS544",
+    "no-price-to-search-by",
+    "Where a goal is in money, one of the accelerators has a price.",
+    "A budget cannot be held against runs of unknown cost.",
+    "llmspec search spec.yaml --budget 10000   # on an accelerator that nobody rents out",
+    "llmspec search spec.yaml --budget 10000 --set hardware.price=2.5",
+    "sh",
+)
+_page(
+    "LS545",
+    "spec-not-editable",
+    "The changes can be written into the spec's own file such that it then means just what was found.",
+    "A file that uses anchors, or is written otherwise than llmspec can edit, is left as it is.",
+    "llmspec search spec.yaml --apply   # where `parallelism: *shared` stands in the file",
+    "write the fields out under `parallelism:`, then search again",
+    "sh",
+)
+_page(
+    "LS546",
+    "spec-not-writable",
+    "The spec's file can be written, where `--apply` is given.",
+    "What was found would be lost.",
+    "chmod a-w spec.yaml && llmspec search spec.yaml --apply",
+    "chmod u+w spec.yaml && llmspec search spec.yaml --apply",
+    "sh",
+)
+_page(
+    "LS547",
+    "search-on-a-processor",
+    "The spec's accelerator is no processor.",
+    "The formulae that a search runs on columns are those of accelerators.",
+    "llmspec search quickstart.yaml",
+    "llmspec search quickstart.yaml --set hardware.accelerator=h100-sxm",
+    "sh",
+)
+_page(
+    "LS548",
+    "loss-never-reached",
+    "Some number of tokens reaches the loss after `--loss`.",
+    "Every law has a lowest loss for a size of the model, and one for all sizes.",
+    "llmspec search spec.yaml --loss 0.5",
+    "llmspec search spec.yaml --loss 2.1 --vary-size",
+    "sh",
 )
 
 # Bugs of ours ----------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """A resolved spec as the analytic core sees it."""
 
+from typing import NamedTuple
+
 from llmspec.catalog import Accelerator
 from llmspec.estimate.activations import compute_bytes
 from llmspec.estimate.machine import machine
@@ -19,10 +21,27 @@ from llmspec.network.optimizer_state import optimizer_state_bytes
 from llmspec.resolve.resolved import Resolved
 from llmspec.spec.schema.optimizer import Muon, Soap
 
-_RECOMPUTE = {"none": RECOMPUTE_NONE, "selective": RECOMPUTE_SELECTIVE, "full": RECOMPUTE_FULL}
-# Share of the plain pipeline's bubble that a schedule leaves. Zero bubble (Qi et al. 2023) fills it with the gradients of weights: of
-# forward, backward for inputs and backward for weights, each about as long, only the first remains uncovered.
-_BUBBLE = {"gpipe": 1.0, "1f1b": 1.0, "interleaved_1f1b": 1.0, "zero_bubble": 1.0 / 3.0}
+
+class Schedule(NamedTuple):
+    """The order of the passes over a pipeline, as the core sees it."""
+
+    bubble: float
+    """Share of the plain pipeline's bubble that it leaves."""
+    interleaves: bool = False
+    """Whether each device holds several stages."""
+    flushes: bool = False
+    """Whether all micro batches run forward before any runs backward."""
+
+
+CHECKPOINTINGS = {"none": RECOMPUTE_NONE, "selective": RECOMPUTE_SELECTIVE, "full": RECOMPUTE_FULL}
+# Zero bubble (Qi et al. 2023) fills the bubble with the gradients of weights: of forward, backward for inputs and backward for weights,
+# each about as long, only the first remains uncovered.
+SCHEDULES = {
+    "gpipe": Schedule(1.0, flushes=True),
+    "1f1b": Schedule(1.0),
+    "interleaved_1f1b": Schedule(1.0, interleaves=True),
+    "zero_bubble": Schedule(1.0 / 3.0),
+}
 # Elements of one of DeepSpeed's buckets (reduce_bucket_size, allgather_bucket_size).
 DEEPSPEED_BUCKET = 500e6
 _PRODUCT_BYTES = {"fp8": 1.0, "fp4": 0.5, "fp32": 4.0}
@@ -102,8 +121,8 @@ def layout_of(resolved: Resolved, network: Network, *, like: Layout | None = Non
     """
     spec = resolved.spec
     layout, training = spec.parallelism, spec.training
-    interleaved = layout.pipeline > 1 and layout.pipeline_schedule == "interleaved_1f1b"
-    virtual = layout.stages_per_device if interleaved else 1
+    schedule = SCHEDULES[layout.pipeline_schedule]
+    virtual = layout.stages_per_device if schedule.interleaves and layout.pipeline > 1 else 1
     # DeepSpeed keeps 16-bit parameters and gradients beside an fp32 copy; the torch engine keeps fp32 ones and casts as it computes.
     mixed = layout.engine == "deepspeed" and spec.precision in ("bf16", "fp16")
     quantised = spec.precision in ("fp8", "fp4")
@@ -123,8 +142,8 @@ def layout_of(resolved: Resolved, network: Network, *, like: Layout | None = Non
         sequence_parallel=float(layout.sequence_parallel and layout.tensor > 1),
         pipeline=float(layout.pipeline),
         virtual=float(virtual),
-        bubble=_BUBBLE[layout.pipeline_schedule] / virtual,
-        flushes=float(layout.pipeline_schedule == "gpipe"),
+        bubble=schedule.bubble / virtual,
+        flushes=float(schedule.flushes),
         context=float(layout.context),
         expert=float(layout.expert),
         shard_stage=float(shard_stage(resolved) if resolved.data_parallel_size * layout.context > 1 else 0),
@@ -132,7 +151,7 @@ def layout_of(resolved: Resolved, network: Network, *, like: Layout | None = Non
         reshard=float(layout.reshard_after_forward),
         micro_batch=float(training.micro_batch_size),
         micro_batches=float(resolved.gradient_accumulation_steps),
-        recompute=float(_RECOMPUTE[layout.activation_checkpointing]),
+        recompute=float(CHECKPOINTINGS[layout.activation_checkpointing]),
         kernels=float(COMPILED if training.compile else EAGER),
         flash=1.0,
         product_bytes=_PRODUCT_BYTES.get(spec.precision, 2.0),

@@ -277,7 +277,9 @@ def step_parts(xp: Arithmetic, configuration: Configuration, constants: Constant
     shape, layout, machine = configuration
     speed = Speed(xp, constants, machine, layout)
     dense = layer_seconds(speed, shape, experts=False)
-    mixed = layer_seconds(speed, shape, experts=True)
+    # Where no model of the column has experts, theirs need not be computed.
+    plain = isinstance(shape.experts, float) and shape.experts == 0
+    mixed = dense if plain else layer_seconds(speed, shape, experts=True)
     mixed_layers = xp.where(shape.experts > 0, shape.layers - shape.dense_layers, 0.0)
     dense_layers = shape.layers - mixed_layers
     work = Work(*(dense_layers * one + mixed_layers * other for one, other in zip(dense, mixed, strict=True)))
