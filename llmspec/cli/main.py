@@ -11,7 +11,7 @@ import click
 
 from llmspec import __version__
 
-COMMANDS = ("validate", "estimate", "build", "compare", "ladder", "fit", "explain", "schema", "init", "presets", "completion")
+COMMANDS = ("validate", "estimate", "search", "build", "compare", "ladder", "fit", "explain", "schema", "init", "presets", "completion")
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 EXIT_BUG = 70

@@ -32,6 +32,7 @@ from llmspec.search.space import (
     text_of,
 )
 from llmspec.spec import compose, load
+from llmspec.spec.schema import Spec
 from llmspec.variants import NODES, WORTHWHILE, Case, analyze_case
 
 # Of the rows that fit barely, so many of the fastest are looked at.
@@ -149,11 +150,31 @@ class Result(NamedTuple):
     """Whether the goal can be reached at all; the first of `best` then reaches it."""
 
     @property
-    def winner(self) -> Finalist | None:
-        """What `--apply` writes."""
-        if self.request.unbuilt and self.unbuilt:
-            return self.unbuilt[0]
-        return self.best[0] if self.best else None
+    def own_is_best(self) -> bool:
+        """Whether no layout that was found is better by more than a hundredth than the spec's own."""
+        own, training = self.own, self.base.resolved.spec.training
+        if own is None or not self.best or self.request != Request(top=self.request.top, unbuilt=self.request.unbuilt):
+            return False
+        pace = own.step_time.step.value / training.global_batch_size
+        good = own.memory.fits and not own.memory.tight and (self.own_buildable or self.request.unbuilt)
+        return good and pace <= self.best[0].pace * (1 + WORTHWHILE)
+
+    @property
+    def suggested(self) -> Finalist | None:
+        """What `--apply` writes: of those that are as good as the best one, that which changes least; None to leave the spec as it is."""
+        if not self.best or self.own_is_best:
+            return None
+        if self.request.goal.given:
+            return self.best[0]
+        near = [found for found in self.best if found.pace <= self.best[0].pace * (1 + WORTHWHILE) and found.point == self.best[0].point]
+        return min(near, key=lambda found: len(self.differences(found)))
+
+    def differences(self, found: Finalist) -> list[tuple[str, object, object]]:
+        """Fields that differ from the spec as it is resolved: the field, what it was, what it is."""
+        assert found.case.analysis is not None
+        own, other = self.base.resolved.spec, found.case.analysis.resolved.spec
+        fields = ((path, _field(own, path), _field(other, path)) for path, _ in found.changes)
+        return [(path, before, after) for path, before, after in fields if before != after]
 
 
 def read_base(path: Path, overrides: Sequence[str], bag: Bag) -> tuple[Base, Estimate | None, Diagnostic | None, bool]:
@@ -192,6 +213,13 @@ def search(path: Path, overrides: Sequence[str], request: Request, bag: Bag, ass
     if own is not None and assumptions is not None:
         own = with_loss(own, base.resolved, assumptions)
     return _Seeker(path, overrides, base, own, request, assumptions, bag).result(own_error, own_buildable)
+
+
+def _field(spec: Spec, path: str) -> object:
+    value: object = spec
+    for name in path.split("."):
+        value = getattr(value, name, None)
+    return value
 
 
 class _Option(NamedTuple):
@@ -304,9 +332,7 @@ class _Seeker:
         """The families of a size of the model on an accelerator."""
         key = size, point.accelerator
         if key not in self.spaces:
-            space = self.spaces[key] = space_of(base, size, point.accelerator, point.per_node, self.tight)
-            if space is not None:
-                self.refused |= {name: code for name, code in space.refused.items() if name not in self.refused}
+            self.spaces[key] = space_of(base, size, point.accelerator, point.per_node, self.tight)
         return self.spaces[key]
 
     def look(self, size: Changes, base: Base, point: Point, *, built_only: bool) -> Scored | None:
@@ -316,6 +342,7 @@ class _Seeker:
             return None
         scored = score(space, point, built_only=built_only)
         self.scored.append(scored)
+        self.refused |= {name: code for name, code in space.refused.items() if name not in self.refused}
         return scored
 
     # What to take
@@ -329,9 +356,9 @@ class _Seeker:
         if analysis is None:
             return None
         if self.assumptions is not None:
-            case = case._replace(analysis=replace(analysis, estimate=with_loss(analysis.estimate, analysis.resolved, self.assumptions)))
-            assert case.analysis is not None
-        buildable = not any(True for _ in check_buildable(case.analysis.resolved))
+            analysis = replace(analysis, estimate=with_loss(analysis.estimate, analysis.resolved, self.assumptions))
+        case = case._replace(analysis=analysis)
+        buildable = not any(True for _ in check_buildable(analysis.resolved))
         scores = scored.scores
         return Finalist(scored.point, changes, case, buildable, float(scores.seconds[index]), float(scores.peak[index]))
 
@@ -351,7 +378,8 @@ class _Seeker:
         if not kinds:
             kinds = by_kind(scored, scored.scores.fits)
         for order in kinds:
-            built = is_built(scored.space, int(scored.columns.member[order[0]]), scored.columns.row(order[0]))
+            row = scored.columns.row(order[0])
+            built = self.request.unbuilt or is_built(scored.space, row.member, row)
             if built and len(best) < self.request.top:
                 found = self.first(scored, order)
                 best += [found] if found is not None else []

@@ -5,7 +5,7 @@ of the groups of shards, a micro batch and a checkpointing. Families are lowered
 degrees is arithmetic on columns.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from math import gcd
 from typing import Any, NamedTuple
@@ -24,8 +24,6 @@ from llmspec.estimate.workload import Configuration, Layout, Machine, Shape
 from llmspec.network import Network
 from llmspec.resolve import OriginKind, Resolved, batches, laws, resolve
 from llmspec.spec import Composed, load, with_overrides
-from llmspec.spec.schema import Spec
-from llmspec.spec.schema.parallelism import Parallelism
 
 Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -35,6 +33,8 @@ Changes = tuple[tuple[str, str], ...]
 # `COUNTED` are those that the columns know: a family is not refused for the numbers of its representative.
 COUNTED = frozenset(("LS302", "LS362", "LS386", "LS403", "LS404", "LS405", "LS406", "LS407", "LS411", "LS412"))
 LAYOUT_RULES = COUNTED | {"LS370", "LS371", "LS372", "LS373", "LS376", "LS378", "LS379"}
+# A batch that a law chooses is rounded to what devices divide, but not to more than this times what the law says.
+BEYOND_LAW = 1.5
 
 
 class Base(NamedTuple):
@@ -114,10 +114,12 @@ class Space(NamedTuple):
     tight: float
     """A peak times this is the upper end of its interval."""
     members: tuple[Member, ...]
-    refused: Mapping[str, str]
+    refused: dict[str, str]
     """Codes of the rules that refuse a family, by the family's name."""
     built: dict[Any, bool]
     """What is known of which layouts are built."""
+    allowed: dict[Any, bool]
+    """What is known of which layouts the rules allow."""
 
 
 class Columns(NamedTuple):
@@ -244,6 +246,7 @@ def space_of(base: Base, size: Changes, accelerator: str, per_node: int, tight: 
         tuple(members),
         {name: code for name, code in refused.items() if name not in names},
         {},
+        {},
     )
 
 
@@ -334,25 +337,37 @@ class _Batches:
                 return []
             return [(size, self.batch) for size in divisors(self.common // replicas)]
         sizes = [factor << power for power in range(24) for factor in (1, 3)]
-        found = ((size, laws.near_power(self.law, size * replicas)) for size in sizes if size == 1 or size * replicas <= 1.5 * self.law)
-        return sorted(found)
+        found = ((size, laws.near_power(self.law, size * replicas)) for size in sizes if size * replicas <= BEYOND_LAW * self.law)
+        return sorted((size, batch) for size, batch in found if batch <= BEYOND_LAW * self.law)
 
 
 def is_built(space: Space, member: int, degrees: "Degrees | Row") -> bool:
     """Whether projects are written for a family with some degrees: what the rules of `build` say."""
     key = member, degrees.tensor, degrees.pipeline, degrees.schedule, degrees.virtual, degrees.context, degrees.expert
     if key not in space.built:
-        resolved = space.members[member].resolved
-        fields: dict[str, object] = {name: int(getattr(degrees, name)) for name in ("tensor", "pipeline", "context", "expert")}
-        fields |= {"stages_per_device": int(degrees.virtual), "pipeline_schedule": list(SCHEDULES)[degrees.schedule]}
-        fields["sequence_parallel"] = bool(degrees.sequence_parallel)
-        parallelism = resolved.spec.parallelism.model_copy(update=fields)
-        space.built[key] = not any(True for _ in check_buildable(replace(resolved, spec=_with(resolved.spec, parallelism))))
+        space.built[key] = not any(True for _ in check_buildable(_with(space.members[member].resolved, degrees)))
     return space.built[key]
 
 
-def _with(spec: Spec, parallelism: Parallelism) -> Spec:
-    return spec.model_copy(update={"parallelism": parallelism})
+def _is_allowed(space: Space, member: int, degrees: Degrees) -> bool:
+    """Whether the rules allow a family with kinds of parallelism that the columns have no condition for, such as a certain optimizer."""
+    key = member, *(getattr(degrees, name) > 1 for name in ("tensor", "pipeline", "context", "expert"))
+    if key not in space.allowed:
+        found = check(_with(space.members[member].resolved, degrees), space.base.network, None)
+        errors = [one.code for one in found if one.severity == "error" and one.code not in COUNTED]
+        space.allowed[key] = not errors
+        if errors:
+            kinds = " and ".join(name for name in ("tensor", "pipeline", "context", "expert") if getattr(degrees, name) > 1)
+            space.refused.setdefault(f"{space.members[member].family.name} with {kinds}", errors[0])
+    return space.allowed[key]
+
+
+def _with(resolved: Resolved, degrees: "Degrees | Row") -> Resolved:
+    fields: dict[str, object] = {name: int(getattr(degrees, name)) for name in ("tensor", "pipeline", "context", "expert")}
+    fields |= {"stages_per_device": int(degrees.virtual), "pipeline_schedule": list(SCHEDULES)[degrees.schedule]}
+    fields["sequence_parallel"] = bool(degrees.sequence_parallel)
+    parallelism = resolved.spec.parallelism.model_copy(update=fields)
+    return replace(resolved, spec=resolved.spec.model_copy(update={"parallelism": parallelism}))
 
 
 def columns_of(space: Space, point: Point, *, built_only: bool = False) -> Columns:
@@ -366,7 +381,7 @@ def columns_of(space: Space, point: Point, *, built_only: bool = False) -> Colum
         if replicas not in by_replicas:
             by_replicas[replicas] = shared.of(replicas)
         sizes = by_replicas[replicas]
-        shards = _shards(space, replicas)
+        shards = [(index, size) for index, size in _shards(space, replicas) if _is_allowed(space, index, degrees)]
         if built_only:
             shards = [(index, size) for index, size in shards if is_built(space, index, degrees)]
         if not sizes or not shards:

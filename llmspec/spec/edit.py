@@ -6,6 +6,7 @@ files is overridden in it, as a person would.
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from llmspec.diagnostics import Bag, CompilationError, Span
 from llmspec.spec.source import Source, parse
@@ -162,8 +163,10 @@ def _after(text: str, section: Node, column: int) -> int:
         line = lines[number]
         body = line.strip()
         indent = len(line) - len(line.lstrip(" "))
+        if body.startswith("#") and indent >= column - 1 > 0 and end == number:
+            end = number + 1  # a comment that stands with the section's last entry
+            continue
         if not body or body.startswith("#"):
-            # Belongs to the last value only where more of it follows, or where it is indented as deeply.
             continue
         if indent < column:
             # Lists may stand as far left as their key.
@@ -177,4 +180,4 @@ def _after(text: str, section: Node, column: int) -> int:
 
 def _lines(text: str) -> list[str]:
     starts = [0, *(match.end() for match in _BREAK.finditer(text)), len(text)]
-    return [text[start:end] for start, end in zip(starts, starts[1:], strict=False) if end > start]
+    return [text[start:end] for start, end in pairwise(starts) if end > start]
