@@ -532,7 +532,8 @@ class _Seeker:
                 best, unbuilt, tight = self.here_and_now(scored)
             reached = bool(best) or bool(unbuilt)
             points = best[:1] or unbuilt[:1]
-            fitting, candidates = self.counted()
+            # Told of the spec's own devices; others are looked at for the frontier alone.
+            fitting, candidates, blame = *self.counted(), self.blamed()
             if points:
                 others = [
                     places[0]._replace(nodes=count)
@@ -543,7 +544,7 @@ class _Seeker:
         if not best and not unbuilt:
             self.nothing(places)
         if many:
-            fitting, candidates = self.counted()
+            fitting, candidates, blame = *self.counted(), self.blamed()
         points = sorted(points, key=lambda one: (one.hours, one.usd or 0.0))
         return Result(
             base=self.base,
@@ -552,7 +553,7 @@ class _Seeker:
             own_buildable=own_buildable,
             candidates=candidates,
             fitting=fitting,
-            blame=self.blamed(),
+            blame=blame,
             refused=self.refused,
             best=tuple(best),
             unbuilt=tuple(unbuilt),
