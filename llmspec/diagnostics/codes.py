@@ -502,7 +502,8 @@ _page(
     "Edits of yours and changes of a rebuild touch different lines.",
     "Where both changed the same lines, both versions stand in the file between conflict markers, and a person has to choose.",
     "llmspec build spec.yaml   # after the same line changed in the file and in the spec",
-    "edit the file between     "text",
+    "edit the file between <<<<<<< and >>>>>>>, then build again",
+    "text",
 )
 _page(
     "LS505",
@@ -679,45 +680,6 @@ _page(
     "sh",
 )
 _page(
-    "LS551",
-    "old-prices",
-    "The quotes that an estimate of money rests on are at most a year old on the day of the estimate.",
-    "Prices of accelerators move by half in a year, in both directions. The figures of the estimate are the same on every day; only this "
-    "warning looks at the calendar, or at SOURCE_DATE_EPOCH where that is set.",
-    "llmspec estimate spec.yaml",
-    "llmspec estimate spec.yaml --price 2.35",
-    "sh",
-)
-_page(
-    "LS552",
-    "bad-price-file",
-    "The file of `hardware.prices` or `--prices` can be read, names accelerators of the catalog, and its quotes have the catalog's "
-    "columns: `provider` and `on_demand` or `spot` (US dollars for one accelerator for one hour; for spot one price, or the lowest and "
-    "the highest), and where wanted `instance`, `accelerators` (in the instance), `region`, `other_regions`, `reserved`, `date`, "
-    "`verified`, `source`, `note`.",
-    "A column that is misspelt would be left out without a word, and the estimate would rest on another price.",
-    """
-    h100-sxm:
-      quotes:
-      - {provider: our-cloud, price: 2.10}
-    """,
-    """
-    h100-sxm:
-      quotes:
-      - {provider: our-cloud, on_demand: 2.10, date: '2026-11-02'}
-    """,
-)
-_page(
-    "LS553",
-    "accelerator-not-in-price-file",
-    "The file of `hardware.prices` or `--prices` has quotes for the accelerator of the spec.",
-    "The estimate then rests on the catalog's quotes, which may not be what was meant.",
-    """
-    hardware: {accelerator: h200-sxm, prices: prices.yaml}   # which has h100-sxm alone
-    """,
-    """
-    hardware: {accelerator: h100-sxm, prices: prices.yaml}
-    """,
     "LS540",
     "unknown-accelerator-to-search",
     "Every name after `--accelerators` is an identifier of the catalog, or `all`.",
@@ -797,6 +759,47 @@ _page(
     "llmspec search spec.yaml --loss 0.5",
     "llmspec search spec.yaml --loss 2.1 --vary-size",
     "sh",
+)
+_page(
+    "LS551",
+    "old-prices",
+    "The quotes that an estimate of money rests on are at most a year old on the day of the estimate.",
+    "Prices of accelerators move by half in a year, in both directions. The figures of the estimate are the same on every day; only this "
+    "warning looks at the calendar, or at SOURCE_DATE_EPOCH where that is set.",
+    "llmspec estimate spec.yaml",
+    "llmspec estimate spec.yaml --price 2.35",
+    "sh",
+)
+_page(
+    "LS552",
+    "bad-price-file",
+    "The file of `hardware.prices` or `--prices` can be read, names accelerators of the catalog, and its quotes have the catalog's "
+    "columns: `provider` and `on_demand` or `spot` (US dollars for one accelerator for one hour; for spot one price, or the lowest and "
+    "the highest), and where wanted `instance`, `accelerators` (in the instance), `region`, `other_regions`, `reserved`, `date`, "
+    "`verified`, `source`, `note`.",
+    "A column that is misspelt would be left out without a word, and the estimate would rest on another price.",
+    """
+    h100-sxm:
+      quotes:
+      - {provider: our-cloud, price: 2.10}
+    """,
+    """
+    h100-sxm:
+      quotes:
+      - {provider: our-cloud, on_demand: 2.10, date: '2026-11-02'}
+    """,
+)
+_page(
+    "LS553",
+    "accelerator-not-in-price-file",
+    "The file of `hardware.prices` or `--prices` has quotes for the accelerator of the spec.",
+    "The estimate then rests on the catalog's quotes, which may not be what was meant.",
+    """
+    hardware: {accelerator: h200-sxm, prices: prices.yaml}   # which has h100-sxm alone
+    """,
+    """
+    hardware: {accelerator: h100-sxm, prices: prices.yaml}
+    """,
 )
 
 # Bugs of ours ----------------------------------------------------------------------------------------------------------------------
