@@ -1,4 +1,4 @@
-"""Whose prices an estimate takes: options of `llmspec estimate`, which are fields of the spec said shorter."""
+"""Whose prices an estimate takes: options of `llmspec estimate` and `search`, which are fields of the spec said shorter."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ def price_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--prices", type=click.Path(path_type=Path), metavar="FILE", help="Quotes of your own (YAML, as in prices.yaml).")
     @wraps(command)
     def wrapped(*arguments: Any, price: float | None, prices: Path | None, **options: Any) -> None:
-        added = _overrides(price, prices, options["specs"])
+        added = _overrides(price, prices, options["specs"] if "specs" in options else (options["spec"],))
         command(*arguments, **{**options, "overrides": (*options["overrides"], *added)})
 
     return wrapped

@@ -8,6 +8,7 @@ import click
 
 from llmspec.cli.loss_options import LossOptions, loss_options
 from llmspec.cli.options import DiagnosticFormat, diagnostics_option, reporting, set_option, spec_argument
+from llmspec.cli.price_options import price_options, warn_of_prices
 
 Output = Literal["table", "json", "csv"]
 MOST_NODES = 100_000
@@ -90,6 +91,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @click.option("--apply", "applies", is_flag=True, help="Write the best layout into SPEC; comments and order stay.")
 @set_option
 @loss_options
+@price_options
 @click.option("--format", "output", type=click.Choice(("table", "json", "csv")), default="table", show_default=True)
 @click.option("--html", type=click.Path(path_type=Path), help="Write what was found as one HTML page too, with charts.")
 @diagnostics_option
@@ -123,7 +125,9 @@ def command(
     if (vary_size or vary_tokens) and budget is None and deadline is None and wanted_loss is None:
         raise click.UsageError("--vary-size and --vary-tokens need a goal: --budget, --deadline or --loss")
     if applies and overrides:
-        raise click.UsageError("--apply writes what is found for SPEC as it stands: write the values of --set into it first")
+        raise click.UsageError(
+            "--apply writes what is found for SPEC as it stands: write the values of --set, --price and --prices into it first"
+        )
     from llmspec.search import Goal, Request, Result, search
     from llmspec.search.apply import apply
     from llmspec.search.problems import out_of_reach
@@ -132,6 +136,8 @@ def command(
     written = None
     with reporting(diagnostic_format, written=applies) as bag:
         result = search(spec, overrides, request, bag, loss.assumptions(bag) if loss.given else None)
+        if result.best and (analysis := result.best[0].case.analysis) is not None:
+            warn_of_prices(analysis, bag)
         if html is not None:
             from llmspec.cli.search_page import search_page
             from llmspec.compare.problems import page_not_writable

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from llmspec.catalog import accelerators, find_accelerator, prices_for
+from llmspec.catalog import Quote, accelerators, find_accelerator, prices_for
 from llmspec.check import check, check_buildable
 from llmspec.diagnostics import Bag, Diagnostic
 from llmspec.estimate import Estimate, estimate
@@ -277,7 +277,7 @@ class _Seeker:
             device = find_accelerator(own)
             assert device is not None
             precision = self.base.resolved.spec.precision
-            names = [name for name, one in accelerators().items() if not one.is_cpu and prices_for(name) and one.supports(precision)]
+            names = [name for name, one in accelerators().items() if not one.is_cpu and self.quotes(name) and one.supports(precision)]
             return list(dict.fromkeys((own, *names)))
         for name in wanted:
             found = find_accelerator(name)
@@ -316,17 +316,22 @@ class _Seeker:
         market = self.base.resolved.spec.hardware.price
         market = market if isinstance(market, str) else "on_demand"
         kinds = self.kinds()
-        known = {quote.provider for kind in kinds for quote in prices_for(kind) if quote.price(market) is not None and not quote.reserved}
+        known = {quote.provider for kind in kinds for quote in self.quotes(kind) if quote.price(market) is not None}
         for name in wanted:
             if name not in known:
                 self.bag.add(problems.no_such_provider(name, sorted(known), kinds))
         self.bag.raise_if_errors()
         prices: dict[str, float] = {}
         for kind in kinds:
-            found = [quote.price(market) for quote in prices_for(kind) if quote.provider in wanted and not quote.reserved]
+            found = [quote.price(market) for quote in self.quotes(kind) if quote.provider in wanted]
             if amounts := [price for price in found if price is not None]:
                 prices[kind] = min(amounts)
         return prices
+
+    def quotes(self, kind: str) -> tuple[Quote, ...]:
+        """What is asked for an accelerator, in the spec's own file of prices or in the catalog."""
+        own = self.base.resolved.own_quotes
+        return own[kind] if kind in own else prices_for(kind)
 
     def space(self, size: Changes, base: Base, point: Point) -> Space | None:
         """The families of a size of the model on an accelerator."""
@@ -422,7 +427,7 @@ class _Seeker:
                     if first is None:
                         continue
                     price, clock = first.estimate.money.price, first.estimate.wall_clock
-                    rates[point.accelerator] = clock.goodput.value, None if price is None else price.value
+                    rates[point.accelerator] = clock.goodput.goodput.value, None if price is None else price.value
                 goodput, usd = rates[point.accelerator]
                 hours = float(paces(scored)[order[0]]) / training.sequence_length / 3600 / goodput
                 money = None if usd is None else hours * point.devices * usd
