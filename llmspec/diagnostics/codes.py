@@ -693,7 +693,7 @@ _page(
     "no-quote-of-provider",
     "The catalog has a quote of each provider after `--provider` for one of the accelerators that are searched.",
     "Without a quote nothing can be said of what the run costs there.",
-    "llmspec search spec.yaml --provider lamda --budget 10000",
+    "llmspec search spec.yaml --provider cloudy --budget 10000",
     "llmspec search spec.yaml --provider lambda --budget 10000",
     "sh",
 )

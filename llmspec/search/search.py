@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llmspec.catalog import Quote, accelerators, find_accelerator, prices_for
-from llmspec.check import check, check_buildable
+from llmspec.check import check
 from llmspec.diagnostics import Bag, Diagnostic
 from llmspec.estimate import Estimate, estimate
 from llmspec.estimate.configuration import CHECKPOINTINGS, SCHEDULES
@@ -27,6 +27,7 @@ from llmspec.search.space import (
     Point,
     Row,
     Space,
+    buildable,
     is_built,
     space_of,
     text_of,
@@ -193,10 +194,9 @@ def read_base(path: Path, overrides: Sequence[str], bag: Bag) -> tuple[Base, Est
     if find_accelerator(resolved.spec.hardware.accelerator).is_cpu:  # type: ignore[union-attr]  # a rule has made sure that it is there
         bag.add(problems.on_processor(resolved))
         bag.raise_if_errors()
-    buildable = not any(True for _ in check_buildable(resolved))
     if found:
-        return base, None, found[0], buildable
-    return base, estimate(resolved, network), None, buildable
+        return base, None, found[0], buildable(resolved)
+    return base, estimate(resolved, network), None, buildable(resolved)
 
 
 def search(path: Path, overrides: Sequence[str], request: Request, bag: Bag, assumptions: LossAssumptions | None = None) -> Result:
@@ -363,9 +363,8 @@ class _Seeker:
         if self.assumptions is not None:
             analysis = replace(analysis, estimate=with_loss(analysis.estimate, analysis.resolved, self.assumptions))
         case = case._replace(analysis=analysis)
-        buildable = not any(True for _ in check_buildable(analysis.resolved))
         scores = scored.scores
-        return Finalist(scored.point, changes, case, buildable, float(scores.seconds[index]), float(scores.peak[index]))
+        return Finalist(scored.point, changes, case, buildable(analysis.resolved), float(scores.seconds[index]), float(scores.peak[index]))
 
     def first(self, scored: Scored, order: Sequence[int], size: Changes = (), tokens: Changes = ()) -> Finalist | None:
         """The first row that the rules let through."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from llmspec.check import check, check_buildable
+from llmspec.check import SPEC_RULES, check, check_buildable
 from llmspec.diagnostics import Bag, CompilationError
 from llmspec.estimate.arithmetic import SCALARS
 from llmspec.estimate.configuration import CHECKPOINTINGS, SCHEDULES, Schedule, configuration_of, shard_stage
@@ -33,6 +33,8 @@ Changes = tuple[tuple[str, str], ...]
 # `COUNTED` are those that the columns know: a family is not refused for the numbers of its representative.
 COUNTED = frozenset(("LS302", "LS362", "LS386", "LS403", "LS404", "LS405", "LS406", "LS407", "LS411", "LS412"))
 LAYOUT_RULES = COUNTED | {"LS370", "LS371", "LS372", "LS373", "LS376", "LS378", "LS379"}
+# The rule on accelerators that emitted projects cannot drive.
+NOT_DRIVEN = "LS356"
 # A batch that a law chooses is rounded to what devices divide, but not to more than this times what the law says.
 BEYOND_LAW = 1.5
 
@@ -345,8 +347,15 @@ def is_built(space: Space, member: int, degrees: "Degrees | Row") -> bool:
     """Whether projects are written for a family with some degrees: what the rules of `build` say."""
     key = member, degrees.tensor, degrees.pipeline, degrees.schedule, degrees.virtual, degrees.context, degrees.expert
     if key not in space.built:
-        space.built[key] = not any(True for _ in check_buildable(_with(space.members[member].resolved, degrees)))
+        space.built[key] = buildable(_with(space.members[member].resolved, degrees))
     return space.built[key]
+
+
+def buildable(resolved: Resolved) -> bool:
+    """Whether a project can be built of a spec that drives its devices."""
+    return not any(True for _ in check_buildable(resolved)) and not any(
+        True for _ in SPEC_RULES[NOT_DRIVEN].diagnostics(resolved, resolved)
+    )
 
 
 def _is_allowed(space: Space, member: int, degrees: Degrees) -> bool:
