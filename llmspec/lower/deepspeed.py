@@ -165,5 +165,7 @@ def _zero_optimization(spec: Spec, network: Network) -> dict[str, Any]:
         "stage3_param_persistence_threshold": _PERSISTENT,
         "stage3_max_live_parameters": 1_000_000_000,
         "stage3_max_reuse_distance": 1_000_000_000,
+        # Else building the model in shards puts a function of DeepSpeed's in the place of torch's linear, for good.
+        "memory_efficient_linear": False,
         "sub_group_size": 1_000_000_000,
     }

@@ -59,7 +59,8 @@ class OptimizerPlan:
 
     `splits` says that two rules share the parameters. `patterns` and `layer_decay` ask for groups of their own, `reads_model` says that
     these depend on more of the model than names, `scales_rates` that some have a rate of their own. `has_modes` says that the weights to
-    score and to save are others than those to train. `sharded` says that parameters are spread over devices.
+    score and to save are others than those to train. `sharded` says that parameters are spread over devices, `num_dimensions` is the
+    expression that tells matrices from vectors there.
     """
 
     kind: str
@@ -77,6 +78,7 @@ class OptimizerPlan:
     scales_rates: bool
     has_modes: bool
     sharded: bool
+    num_dimensions: str
     nesterov: bool
     scaling: str | None
     test_rate: float
@@ -90,6 +92,7 @@ def lower_optimizer(resolved: Resolved) -> OptimizerPlan:
     """Choose the optimizer's components and its numbers."""
     optimizer = resolved.spec.optimizer
     sharded = resolved.world_size > 1 and resolved.spec.parallelism.data in ("fsdp", "hsdp")
+    zero_3 = resolved.spec.parallelism.engine == "deepspeed" and resolved.spec.parallelism.zero_stage == 3
     splits = isinstance(optimizer, Muon) or (isinstance(optimizer, AdamW8bit) and not optimizer.quantize_embeddings)
     adamw_scale = isinstance(optimizer, Muon) and optimizer.adamw_learning_rate_scale != 1
     mup = resolved.spec.architecture.mup is not None
@@ -117,6 +120,7 @@ def lower_optimizer(resolved: Resolved) -> OptimizerPlan:
         scales_rates=scales,
         has_modes=isinstance(optimizer, ScheduleFreeAdamW),
         sharded=sharded,
+        num_dimensions="num_dimensions(parameter)" if zero_3 else "parameter.ndim",
         nesterov=isinstance(optimizer, Sgd | Muon) and optimizer.nesterov,
         scaling=optimizer.scaling if isinstance(optimizer, Muon) else None,
         test_rate=_TEST_RATES.get(optimizer.kind, 0.003),

@@ -1,6 +1,8 @@
 """Every ZeRO stage on several processes does what the torch engine does on one."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +84,20 @@ def test_what_goes_to_a_disk_is_in_the_settings(make: Make) -> None:
         assert settings["zero_optimization"][part]["nvme_path"] == 'a"b'
     assert settings["aio"]["block_size"] == 2**20
     assert "DeepSpeedCPUAdam" in (project.path / "optim.py").read_text()
+
+
+def test_stage_3_never_holds_the_whole_model_on_a_device(make: Make) -> None:
+    large = {
+        "architecture.hidden_size": 512,
+        "architecture.num_layers": 8,
+        "architecture.attention": {"kind": "gqa", "num_heads": 8, "num_kv_heads": 4},
+    }
+    project = make("large", deepspeed(3) | large)
+    done = project.run(str(Path(__file__).with_name("initial.py")), str(project.path), processes=2)
+    result = json.loads(re.search("RESULT (.*)", done.stdout).group(1))  # type: ignore[union-attr]
+    assert result["whole"] > 80e6
+    assert result["num_samples"] > 20
+    # Its half, and while one parameter is drawn that parameter: whole, as drawn, and in a message.
+    assert 0.5 * result["whole"] <= result["sharded"] < 0.51 * result["whole"]
+    assert result["peak"] < 0.51 * result["whole"] + 4 * result["largest"] < result["whole"]
+    assert result["different"] == []
