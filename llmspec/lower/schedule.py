@@ -32,6 +32,7 @@ class SchedulePlan:
     `component` and `test_component` are paths of templates to include. `ends` says that the function needs to know the last step,
     `math` that it needs the module of that name and `test_math` that its test does, `warms_up` that it has `warmup_steps`. `cycles_grow`
     and `peaks_halve` are of schedules with cycles; `shape` is the line that a rise or fall follows, where there is a choice.
+    `momentum` is what the optimizer calls the momentum that moves against the rate: `beta1` or `momentum`, None where none moves.
     """
 
     component: str
@@ -43,6 +44,7 @@ class SchedulePlan:
     shape: str | None
     cycles_grow: bool
     peaks_halve: bool
+    momentum: str | None
     config_classes: tuple[ConfigClass, ...]
     files: tuple[EmittedFile, ...]
 
@@ -65,9 +67,16 @@ def lower_schedule(resolved: Resolved) -> SchedulePlan:
         shape=shape,
         cycles_grow=isinstance(schedule, CosineRestartsSchedule) and schedule.cycle_growth > 1,
         peaks_halve=isinstance(schedule, CyclicalSchedule) and schedule.cycle_shape == "triangular2",
+        momentum=_cycled_momentum(resolved.spec),
         config_classes=(ConfigClass("ScheduleConfig", "The learning rate over the run.", tuple(_schedule_fields(resolved.spec))),),
         files=(EmittedFile("tests/test_schedule.py", "project/tests/test_schedule.py.jinja"),),
     )
+
+
+def _cycled_momentum(spec: Spec) -> str | None:
+    if getattr(spec.schedule, "momentum_at_peak", None) is None:
+        return None
+    return "beta1" if hasattr(spec.optimizer, "beta1") else "momentum"
 
 
 def _schedule_fields(spec: Spec) -> Iterator[ConfigField]:
@@ -105,3 +114,6 @@ def _schedule_fields(spec: Spec) -> Iterator[ConfigField]:
     if not isinstance(schedule, ConstantSchedule | StepSchedule | MultiStepSchedule | InverseSqrtSchedule):
         where = "at the end of a cycle" if isinstance(schedule, CosineRestartsSchedule | CyclicalSchedule) else "at the last step"
         yield ConfigField("min_learning_rate", "float", schedule.min_learning_rate, where)
+    if isinstance(schedule, CyclicalSchedule | OneCycleSchedule) and schedule.momentum_at_peak is not None:
+        name = _cycled_momentum(spec)
+        yield ConfigField("momentum_at_peak", "float", schedule.momentum_at_peak, f"what the optimizer's {name} falls to there")

@@ -256,6 +256,8 @@ CASES: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = [
     ("schedule.rise_steps", {"schedule": {"kind": "cyclical"}}, {"schedule.rise_steps": 25}),
     ("schedule.fall_steps", {"schedule": {"kind": "cyclical", "rise_steps": 5}}, {"schedule.fall_steps": 20}),
     ("schedule.cycle_shape", {"schedule": {"kind": "cyclical"}}, {"schedule.cycle_shape": "triangular2"}),
+    ("schedule.momentum_at_peak", {"schedule": {"kind": "one_cycle"}}, {"schedule.momentum_at_peak": 0.8}),
+    ("schedule.momentum_at_peak", {"schedule": {"kind": "cyclical"}, "optimizer.kind": "sgd"}, {"schedule.momentum_at_peak": 0.8}),
     ("schedule.rise_fraction", {"schedule": {"kind": "one_cycle"}}, {"schedule.rise_fraction": 0.1}),
     ("schedule.anneal_shape", {"schedule": {"kind": "one_cycle"}}, {"schedule.anneal_shape": "linear"}),
     ("schedule.initial_learning_rate", {"schedule": {"kind": "one_cycle"}}, {"schedule.initial_learning_rate": 1e-4}),

@@ -21,15 +21,15 @@ LOWEST = 3e-5
 Make = Callable[[torch.optim.Optimizer], LRScheduler]
 
 
-def ticks(make: Make, count: int = STEPS + 1, peak: float = PEAK) -> list[float]:
-    """The rates that a scheduler gives, from tick 0."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
+def ticks(make: Make, count: int = STEPS + 1, peak: float = PEAK, momentum: bool = False) -> list[float]:
+    """The rates that a scheduler gives, or the momentum, from tick 0."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak, momentum=0.9)
     rates = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SequentialLR calls its own deprecated ways
         scheduler = make(optimizer)
         for _ in range(count):
-            rates.append(scheduler.get_last_lr()[0])
+            rates.append(optimizer.param_groups[0]["momentum"] if momentum else scheduler.get_last_lr()[0])
             optimizer.step()
             scheduler.step()
     return rates
@@ -134,6 +134,37 @@ def test_one_cycle(rates: Rates, shape: str, name: str, share: float, given: dic
         STEPS,
     )  # fmt: skip
     found = rates(kind="one_cycle", rise_fraction=share, anneal_shape=shape, **given)
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", ["triangular", "triangular2"])
+@pytest.mark.parametrize(("rise", "fall"), [(30, 30), (7, 40)])
+def test_momentum_of_cycles(rates: Rates, shape: str, rise: int, fall: int) -> None:
+    expected = ticks(
+        lambda optimizer: lr_scheduler.CyclicLR(optimizer, LOWEST, PEAK, rise, fall, mode=shape, base_momentum=0.7, max_momentum=0.95),  # type: ignore[arg-type]
+        STEPS,
+        momentum=True,
+    )
+    assert min(expected) == pytest.approx(0.7) and max(expected) == pytest.approx(0.95)
+    given = {"kind": "cyclical", "rise_steps": rise, "fall_steps": fall, "cycle_shape": shape, "momentum_at_peak": 0.7}
+    assert rates(momentum=0.95, **given) == pytest.approx(expected, rel=1e-9)
+    assert rates(**given, min_learning_rate=LOWEST) == pytest.approx(
+        rates(**{**given, "momentum_at_peak": None}, min_learning_rate=LOWEST), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(("shape", "name"), [("cosine", "cos"), ("linear", "linear")])
+@pytest.mark.parametrize("share", [0.3, 0.01, 0.77])
+def test_momentum_of_one_cycle(rates: Rates, shape: str, name: str, share: float) -> None:
+    expected = ticks(
+        lambda optimizer: lr_scheduler.OneCycleLR(
+            optimizer, PEAK, STEPS, pct_start=share, anneal_strategy=name, base_momentum=0.85, max_momentum=0.95  # type: ignore[arg-type]
+        ),
+        STEPS,
+        momentum=True,
+    )  # fmt: skip
+    assert min(expected) < 0.86 and max(expected) == pytest.approx(0.95)
+    found = rates(kind="one_cycle", momentum=0.95, momentum_at_peak=0.85, rise_fraction=share, anneal_shape=shape)
     assert found == pytest.approx(expected, rel=1e-9)
 
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+import torch
 
 from tests.training.conftest import Build
 
@@ -48,6 +49,39 @@ RUNS: dict[str, dict[str, Any]] = {
         "training__micro_batch_size": 8,
     },
 }
+
+
+MOMENTA = """
+import sys
+import train
+build = train.build_optimizer
+def recorded(*args):
+    optimizer = build(*args)
+    def note(optimizer, *_):
+        print("MOMENTUM", *(group["{name}"][0] if "{name}" == "betas" else group["{name}"] for group in optimizer.param_groups))
+    optimizer.register_step_pre_hook(note)
+    return optimizer
+train.build_optimizer = recorded
+sys.exit(train.main())
+"""
+
+
+@pytest.mark.parametrize(("kind", "name"), [("adamw", "betas"), ("sgd", "momentum")])
+def test_momentum_moves_against_the_rate(build: Build, kind: str, name: str) -> None:
+    """Every step of a run has the momentum that torch's scheduler gives it."""
+    project = build(schedule={"kind": "one_cycle", "momentum_at_peak": 0.8}, optimizer__kind=kind)
+    (project.path / "recorded.py").write_text(MOMENTA.format(name=name))
+    done = project.run("recorded.py", "--device", "cpu", "--data-dir", str(project.data))
+    found = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("MOMENTUM")]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-2, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, 20, base_momentum=0.8, max_momentum=0.9)
+    for step, (line, values) in enumerate(zip(project.metrics(), found, strict=True), start=1):
+        assert len(values) == 2
+        assert [float(value) for value in values] == pytest.approx([optimizer.param_groups[0]["momentum"]] * 2, rel=1e-12), step
+        assert line["learning_rate"] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12), step
+        optimizer.step()
+        if step < 20:
+            scheduler.step()
 
 
 @pytest.mark.parametrize("changes", RUNS.values(), ids=RUNS.keys())

@@ -6,10 +6,12 @@ from math import floor
 from llmspec.check.registry import Finding, fact, rule
 from llmspec.diagnostics import Severity
 from llmspec.resolve import OriginKind, Resolved
+from llmspec.spec.schema.optimizer import Adam, AdamW, RmsProp, Sgd
 from llmspec.spec.schema.schedule import (
     CosineRestartsSchedule,
     CyclicalSchedule,
     MultiStepSchedule,
+    OneCycleSchedule,
     StepSchedule,
     WarmedUp,
     WsdSchedule,
@@ -307,3 +309,47 @@ def evaluation_without_validation(resolved: Resolved) -> Iterator[Finding]:
         message = "there is an `evaluation`, and no document is kept for it"
         help_line = "give `data.validation_fraction` a share such as 0.01, or leave `evaluation` out"
         yield Finding(message, written[0], "", (fact(resolved, "data.validation_fraction"),), (help_line,))
+
+
+@rule("LS348", "momentum-cannot-cycle", since="0.1")
+def momentum_cannot_cycle(resolved: Resolved) -> Iterator[Finding]:
+    """A momentum that cannot move against the learning rate.
+
+    ## What it checks
+    Where `schedule.momentum_at_peak` is given, `optimizer.kind` is adam, adamw, sgd or rmsprop, and its `beta1` or `momentum` is larger.
+
+    ## Why it matters
+    Momentum is to be low while the rate is high (Smith 2018), and to come back to what the optimizer has. Other optimizers have none, or
+    two of them, or use it for something else as well.
+
+    ## Example
+    ```yaml
+    optimizer: {kind: adamw, beta1: 0.9}
+    schedule: {kind: one_cycle, momentum_at_peak: 0.95}
+    ```
+
+    Use instead:
+    ```yaml
+    optimizer: {kind: adamw, beta1: 0.95}
+    schedule: {kind: one_cycle, momentum_at_peak: 0.85}
+    ```
+    """
+    schedule, optimizer = resolved.spec.schedule, resolved.spec.optimizer
+    if not isinstance(schedule, CyclicalSchedule | OneCycleSchedule) or schedule.momentum_at_peak is None:
+        return
+    if not isinstance(optimizer, Adam | AdamW | Sgd | RmsProp):
+        what = f"{optimizer.kind} has no momentum that could move against the learning rate"
+        help_line = "use adam, adamw, sgd or rmsprop, or leave `momentum_at_peak` out"
+        yield Finding(what, "schedule.momentum_at_peak", facts=(fact(resolved, "optimizer.kind"),), help=(help_line,))
+        return
+    name = "beta1" if isinstance(optimizer, Adam | AdamW) else "momentum"
+    highest = getattr(optimizer, name)
+    if schedule.momentum_at_peak >= highest:
+        usual = 0.85 if isinstance(schedule, OneCycleSchedule) else 0.8
+        yield Finding(
+            f"the optimizer's `{name}` is not larger than `momentum_at_peak`",
+            "schedule.momentum_at_peak",
+            f"{schedule.momentum_at_peak:g} >= {highest:g}",
+            (fact(resolved, f"optimizer.{name}"),),
+            (f"use {usual:g} with `{name}` {usual + 0.1:g}, or leave `momentum_at_peak` out",),
+        )

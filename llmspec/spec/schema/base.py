@@ -124,6 +124,7 @@ CountOrZero = Annotated[int, BeforeValidator(parse_count), Field(ge=0, le=10**15
 Width = Annotated[int, BeforeValidator(parse_count), Field(ge=1, le=2**20)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=10 * 365 * 86_400)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, le=1e12)]
 NonNegative = Annotated[float, Field(ge=0, le=1e12)]

@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import ByKind, Count, Section, Text
+from llmspec.spec.schema.base import Beta, ByKind, Count, Section, Text
 from llmspec.spec.schema.laws import LearningRate
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(gt=0, le=1)]
 WeightDecay = Annotated[float, Field(ge=0, le=10)]
 RateScale = Annotated[float, Field(gt=0, le=1000)]

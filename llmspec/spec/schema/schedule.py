@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from llmspec.spec.schema.base import Count, CountOrZero, Fraction, NonNegative, Positive, Section, derived
+from llmspec.spec.schema.base import Beta, Count, CountOrZero, Fraction, NonNegative, Positive, Section, derived
 
 
 class WarmedUp(Section):
@@ -152,6 +152,10 @@ class CyclicalSchedule(Section):
     min_learning_rate: NonNegative = derived("learning_rate / 10")
     """Learning rate at the start and end of a cycle. Default: a tenth of the peak."""
 
+    momentum_at_peak: Beta | None = None
+    """What the optimizer's `momentum`, or Adam's `beta1`, falls to while the rate rises to its peak, to rise again while that falls;
+    0.8 is usual. Default: none, it stays."""
+
 
 class OneCycleSchedule(Section):
     """One rise and one long fall to almost nothing (super-convergence, Smith and Topin 2017)."""
@@ -170,6 +174,10 @@ class OneCycleSchedule(Section):
 
     min_learning_rate: NonNegative = derived("initial_learning_rate / 10000")
     """Learning rate at the last step. Default: a ten-thousandth of the first one."""
+
+    momentum_at_peak: Beta | None = None
+    """What the optimizer's `momentum`, or Adam's `beta1`, falls to while the rate rises to its peak, to rise again while that falls;
+    0.85 is usual. Default: none, it stays."""
 
 
 AnySchedule = Annotated[
