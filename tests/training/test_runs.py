@@ -76,8 +76,8 @@ def test_momentum_moves_against_the_rate(build: Build, kind: str, name: str) -> 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-2, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, 20, base_momentum=0.8, max_momentum=0.9)
     for step, (line, values) in enumerate(zip(project.metrics(), found, strict=True), start=1):
-        assert len(values) == 2
-        assert [float(value) for value in values] == pytest.approx([optimizer.param_groups[0]["momentum"]] * 2, rel=1e-12), step
+        assert len(values) == (2 if kind == "adamw" else 1)  # groups
+        assert all(float(value) == pytest.approx(optimizer.param_groups[0]["momentum"], rel=1e-12) for value in values), step
         assert line["learning_rate"] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12), step
         optimizer.step()
         if step < 20:
