@@ -19,6 +19,7 @@ from llmspec.spec.standalone import standalone_text
 
 if TYPE_CHECKING:
     from llmspec.emit import Project
+    from llmspec.estimate.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,10 @@ class Analysis:
     resolved: Resolved
     network: Network
     estimate: Estimate
+    profile: "Profile | None" = None
 
 
-def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = True) -> Analysis:
+def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = True, profile: "Profile | None" = None) -> Analysis:
     """Read, check and estimate a spec. Raises `CompilationError` at the first pass that leaves an error in the bag.
 
     Args:
@@ -39,6 +41,7 @@ def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = 
         overrides: Values of `--set`.
         bag: Takes the diagnostics.
         to_build: Whether a project is to be built of it; false where an estimate is all that is wanted, which knows more than `build`.
+        profile: What runs that were measured have taught, for the estimate.
     """
     composed = compose(path, overrides, bag)  # YAML, `extends`, presets, `--set` -> one tree with positions    LS0xx, LS2xx
     bag.raise_if_errors()
@@ -53,9 +56,12 @@ def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = 
     bag.extend(check(resolved, network, None))  # what cannot be right, whatever it costs                       LS3xx
     bag.raise_if_errors()
     figures = estimate(resolved, network)  # parameters, memory, time, money, carbon, loss
+    if profile is not None:
+        figures = profile.calibrated(resolved, network, figures, bag)  # the same, as measured runs have it          LS56x
+        bag.raise_if_errors()
     bag.extend(check(resolved, network, figures))  # what does not fit or is wasteful                           LS4xx
     bag.raise_if_errors()
-    return Analysis(composed, resolved, network, figures)
+    return Analysis(composed, resolved, network, figures, profile)
 
 
 def render(analysis: Analysis, output_directory: Path) -> "Project":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmspec.catalog import Accelerator, accelerators, find_accelerator, prices_for
 from llmspec.check import check, check_buildable
@@ -25,6 +25,9 @@ from llmspec.estimate.step_time import parts_of
 from llmspec.resolve import OriginKind, Resolved, derive, resolve
 from llmspec.spec import load, with_overrides
 from llmspec.spec.schema import Spec
+
+if TYPE_CHECKING:
+    from llmspec.estimate.profile import Profile
 
 WHAT_IF = "--what-if"
 MOST_VARIATIONS = 400
@@ -67,11 +70,11 @@ class Change(NamedTuple):
     """Share of a step's time."""
 
 
-def analyze_case(spec: Path, overrides: Sequence[str], changes: Sequence[tuple[str, str]] = ()) -> Case:
+def analyze_case(spec: Path, overrides: Sequence[str], changes: Sequence[tuple[str, str]] = (), profile: "Profile | None" = None) -> Case:
     """Analyse one spec with some fields changed, into a bag of its own."""
     bag = Bag()
     try:
-        analysis = analyze(spec, (*overrides, *(f"{field}={value}" for field, value in changes)), bag, to_build=False)
+        analysis = analyze(spec, (*overrides, *(f"{field}={value}" for field, value in changes)), bag, to_build=False, profile=profile)
     except CompilationError:
         return Case(spec, tuple(changes), bag, None)
     return Case(spec, tuple(changes), bag, analysis)
@@ -155,7 +158,8 @@ def _on(spec: Path, overrides: Sequence[str], base: Analysis, accelerator: str |
         changes = [("hardware.nodes", str(count))]
         if accelerator is not None:
             changes.append(("hardware.accelerator", accelerator))
-        yield analyze_case(spec, overrides, changes)
+        # What was learned on one kind of device says nothing about another.
+        yield analyze_case(spec, overrides, changes, base.profile if accelerator is None else None)
 
 
 def best_change(analysis: Analysis) -> Change | None:
@@ -166,7 +170,10 @@ def best_change(analysis: Analysis) -> Change | None:
     """
     resolved, network = analysis.resolved, analysis.network
     device = describe_device(resolved)
+    # What a profile says about the spec holds for its variants here: what differs between them is then the change alone.
+    corrections = analysis.estimate.calibration
     enough = analysis.estimate.step_time.step.value * (1 - WORTHWHILE)
+    enough_plain = enough / corrections.step.factor if corrections is not None else enough
     configuration = configuration_of(resolved, network, device.accelerator)
     faster: list[tuple[float, str, str, Resolved]] = []
     for field, value in _single_changes(resolved, on_cpu=device.is_processor):
@@ -181,16 +188,16 @@ def best_change(analysis: Analysis) -> Change | None:
                     SCALARS, configuration._replace(layout=layout_of(copied, network, like=configuration.layout)), step_constants()
                 ).values()
             )
-        if seconds < enough:
+        if seconds < enough_plain:
             faster.append((seconds, field, str(value).lower(), copied))
     buildable = not list(check_buildable(resolved))
     for _, field, value, copied in sorted(faster, key=lambda entry: entry[:3]):
-        if not estimate_memory(copied, network, device).fits:
+        if not estimate_memory(copied, network, device, corrections and corrections.memory).fits:
             continue
         variant = _changed(analysis, field, value)
         if variant is None or _has_error(check(variant, network, None)) or (buildable and any(True for _ in check_buildable(variant))):
             continue
-        figures = estimate(variant, network)
+        figures = estimate(variant, network, corrections)
         memory, seconds = figures.memory, figures.step_time.step.value
         acceptable = memory.fits and (analysis.estimate.memory.tight or not memory.tight)
         if acceptable and seconds < enough and not _has_error(check(variant, network, figures)):

@@ -1,7 +1,7 @@
 """`llmspec estimate SPEC...`: what a run will cost, before anything is written."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -9,11 +9,17 @@ from llmspec.cli.loss_options import LossOptions, loss_options
 from llmspec.cli.options import DiagnosticFormat, diagnostics_option, reporting, set_option
 from llmspec.cli.price_options import price_options, warn_of_prices
 
+if TYPE_CHECKING:
+    from llmspec.cli.profiles import Calibrated
+    from llmspec.diagnostics import Bag
+    from llmspec.estimate import Estimate
+    from llmspec.estimate.profile import Profile
+
 Output = Literal["table", "json", "csv"]
 
 
 @click.command()
-@click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("specs", metavar="SPEC...", nargs=-1, type=click.Path(path_type=Path))
 @set_option
 @click.option(
     "--what-if",
@@ -25,6 +31,15 @@ Output = Literal["table", "json", "csv"]
 @click.option("--explain", is_flag=True, help="Print each figure's formula and the values in it.")
 @click.option("--format", "output", type=click.Choice(("table", "json", "csv")), default="table", show_default=True)
 @click.option("--html", type=click.Path(path_type=Path), help="Write the estimate as one HTML page too, with charts.")
+@click.option(
+    "--calibrate",
+    "logs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="LOG...",
+    help="Learn from the logs of runs (projects, or metrics.jsonl in them) and write what was learned as a profile.",
+)
+@click.option("--profile", metavar="NAME", help="Correct the estimate by this profile; with --calibrate, its name.  [default: none]")
 @loss_options
 @price_options
 @diagnostics_option
@@ -35,30 +50,46 @@ def command(
     explain: bool,
     output: Output,
     html: Path | None,
+    logs: tuple[Path, ...],
+    profile: str | None,
     loss: LossOptions,
     diagnostic_format: DiagnosticFormat,
 ) -> None:
     """Tell what the run of SPEC costs: parameters, FLOPs, memory, time, money, energy, carbon and the expected loss.
 
     Several specs are put side by side. One that has errors leaves the others alone; the exit code then is 1.
+
+    With --calibrate the profile goes to llmspec-profiles/NAME.yaml beside SPEC, or in this directory where no SPEC is given; NAME may be
+    a path. It is named after the accelerator where no --profile is given.
     """
+    if logs:
+        # `--calibrate a.jsonl b.jsonl`: what is a log or a project is no spec.
+        logs += tuple(path for path in specs if path.suffix == ".jsonl" or path.is_dir())
+        specs = tuple(path for path in specs if path not in logs)
+        for option, given in (("--what-if", bool(what_if)), ("--format csv", output == "csv"), ("several specs", len(specs) > 1)):
+            if given:
+                raise click.UsageError(f"--calibrate does not go with {option}")
+    elif not specs:
+        raise click.UsageError("Missing argument 'SPEC...'.")
     if len(specs) > 1 or what_if:
         for option, given in (("--explain", explain), ("--html", html is not None), ("--what-if", bool(what_if) and len(specs) > 1)):
             if given:
                 raise click.UsageError(f"{option} takes one spec" + ("" if len(specs) > 1 else " without --what-if"))
-        _several(specs, overrides, what_if, output, loss, diagnostic_format)
+        _several(specs, overrides, what_if, output, profile, loss, diagnostic_format)
     else:
         if explain and output == "csv":
             raise click.UsageError("--explain does not go into rows: ask for --format json")
-        _one(specs[0], overrides, explain, output, html, loss, diagnostic_format)
+        _one(specs[0] if specs else None, overrides, explain, output, html, logs, profile, loss, diagnostic_format)
 
 
 def _one(
-    spec: Path,
+    given: Path | None,
     overrides: tuple[str, ...],
     explain: bool,
     output: Output,
     html: Path | None,
+    logs: tuple[Path, ...],
+    name: str | None,
     loss: LossOptions,
     diagnostic_format: DiagnosticFormat,
 ) -> None:
@@ -67,7 +98,8 @@ def _one(
     from llmspec.variants import best_change
 
     with reporting(diagnostic_format) as bag:
-        analysis = loss.applied(analyze(spec, overrides, bag, to_build=False), bag)
+        spec, profile, learned, before = _profile(given, overrides, logs, name, bag)
+        analysis = loss.applied(analyze(spec, overrides, bag, to_build=False, profile=profile), bag)
         warn_of_prices(analysis, bag)
         change = best_change(analysis) if output != "csv" or html is not None else None
         if html is not None:
@@ -80,16 +112,51 @@ def _one(
                 bag.add(page_not_writable(html, (error.strerror or str(error)).lower()))
                 bag.raise_if_errors()
     if output == "json":
-        click.echo(estimate_json(analysis.estimate, explain=explain, helps_most=change_json(change)))
+        beside = {}
+        if learned is not None and before is not None:
+            from llmspec.cli.profiles_text import calibration_json
+
+            beside["calibrated"] = calibration_json(learned, before)
+        click.echo(estimate_json(analysis.estimate, explain=explain, helps_most=change_json(change), **beside))
     elif output == "csv":
         from llmspec.cli.estimate_many import cases_csv
         from llmspec.variants import Case
 
         click.echo(cases_csv([Case(spec, (), bag, analysis)]), nl=False)
     else:
+        if learned is not None and before is not None:
+            from llmspec.cli.profiles_text import calibration_table
+
+            click.echo(calibration_table(learned, before, analysis.estimate) + "\n")
         click.echo(estimate_table(analysis.estimate, explain=explain, advice=advice(change)))
         if html is not None:
             click.echo(f"\nwrote {html}")
+
+
+def _profile(
+    spec: Path | None, overrides: tuple[str, ...], logs: tuple[Path, ...], name: str | None, bag: "Bag"
+) -> "tuple[Path, Profile | None, Calibrated | None, Estimate | None]":
+    """The spec, the profile to use, and where it was just learned, that and the plain estimate."""
+    if not logs:
+        assert spec is not None
+        if name is None:
+            return spec, None, None, None
+        from llmspec.cli.profiles import load_profile
+
+        return spec, load_profile(name, spec, bag), None, None
+    from llmspec.cli.profiles import find_sources, learn, write_profile
+    from llmspec.compile import analyze
+
+    sources = find_sources(logs, bag)
+    directory = Path() if spec is None else spec.parent
+    spec = spec or sources[0].spec
+    profile, place = learn(sources, name, directory, bag)
+    plain = analyze(spec, overrides, bag, to_build=False)
+    # What the spec cannot use is not written.
+    profile.calibrated(plain.resolved, plain.network, plain.estimate, bag)
+    bag.raise_if_errors()
+    learned = write_profile(profile, place, bag)
+    return spec, learned.profile, learned, plain.estimate
 
 
 def _several(
@@ -97,6 +164,7 @@ def _several(
     overrides: tuple[str, ...],
     what_if: tuple[str, ...],
     output: Output,
+    name: str | None,
     loss: LossOptions,
     diagnostic_format: DiagnosticFormat,
 ) -> None:
@@ -104,14 +172,19 @@ def _several(
     from llmspec.variants import analyze_case, variations
 
     with reporting(diagnostic_format) as bag:
+        profile = None
+        if name is not None:
+            from llmspec.cli.profiles import load_profile
+
+            profile = load_profile(name, specs[0], bag)
         if what_if:
             # The spec as it is comes first, for the others to be held against.
-            cases = [analyze_case(specs[0], overrides, changes) for changes in ((), *variations(what_if, bag))]
+            cases = [analyze_case(specs[0], overrides, changes, profile) for changes in ((), *variations(what_if, bag))]
             failed = all(case.analysis is None for case in cases[1:])
             # What is wrong with one variation stands in its row. What is wrong with all of them is said in full.
             told = [cases[0], cases[1]] if failed else cases[:1]
         else:
-            cases = told = [analyze_case(spec, overrides) for spec in specs]
+            cases = told = [analyze_case(spec, overrides, profile=profile) for spec in specs]
             failed = any(case.analysis is None for case in cases)
         cases = [case._replace(analysis=case.analysis and loss.applied(case.analysis, bag)) for case in cases]
         for case in told:

@@ -83,7 +83,24 @@ def _model(estimate: Estimate) -> list[str]:
         "",
         _row("parameters", f"{int(parameters.total.value):,} ({parts})"),
         _row("compute", f"{per_token}FLOP a token, {total:.3g} FLOP for {scaled(estimate.tokens)} tokens"),
+        *_calibration(estimate),
     ]
+
+
+def _calibration(estimate: Estimate) -> Iterable[str]:
+    """By what the figures were corrected, where they were."""
+    found = estimate.calibration
+    if found is None:
+        return
+    factors = f"step x {found.step.factor:.2f}, its interval {found.step.spread:.0%} as wide"
+    if found.memory is not None:
+        factors += f"; memory x {found.memory.factor:.2f}"
+    if found.stepping is not None:
+        factors += f"; {found.stepping.value:.0%} in steps"
+    yield _row("calibrated", f"by {found.learned}")
+    yield _row("", factors)
+    if found.remarks:
+        yield from (_row("", line) for line in _wrapped(", ".join(found.remarks)))
 
 
 def _memory(estimate: Estimate) -> list[str]:

@@ -802,6 +802,88 @@ _page(
     """,
 )
 
+# Calibration -----------------------------------------------------------------------------------------------------------------------
+
+_page(
+    "LS560",
+    "log-without-project",
+    "What is given to `--calibrate` is a project, or a log inside one: spec.yaml stands in a directory above it.",
+    "A speed says nothing without the model, the layout and the devices that it was reached with.",
+    "llmspec estimate --calibrate /tmp/metrics.jsonl",
+    "llmspec estimate --calibrate generated/my-run/run/metrics.jsonl",
+    "sh",
+)
+_page(
+    "LS561",
+    "too-few-steps-to-learn-from",
+    "Without the first ten steps a log has at least three more lines, and ten steps between them.",
+    "The first steps compile, allocate and fill caches; a profile that learned from them would say that every run is slow.",
+    "python train.py --max-steps 12 && llmspec estimate --calibrate .",
+    "python train.py --max-steps 60 && llmspec estimate --calibrate .",
+    "sh",
+)
+_page(
+    "LS562",
+    "log-of-another-run",
+    "The log has as many tokens a step as the project's spec says, and was written on the kind of device that the spec names.",
+    "The measurement would be held against the estimate of something else.",
+    "llmspec estimate --calibrate .   # after training.global_batch_size was changed in spec.yaml, or with --device cpu",
+    "python train.py --output-dir run-2 && llmspec estimate --calibrate run-2/metrics.jsonl",
+    "sh",
+)
+_page(
+    "LS563",
+    "profile-not-found",
+    "The profile after `--profile` is there: llmspec-profiles/NAME.yaml beside the spec or in this directory, or a path.",
+    "An estimate that was meant to be calibrated should not silently be none.",
+    "llmspec estimate my-run.yaml --profile clutser",
+    "llmspec estimate my-run.yaml --profile cluster",
+    "sh",
+)
+_page(
+    "LS564",
+    "profile-damaged",
+    "The profile is as `--calibrate` wrote it: every field is there and has a sensible value, and each run's check fits its values.",
+    "A profile that was edited by hand would say that its figures were measured when they were not.",
+    "step: {measured: 0.02, estimated: 0.35, ...}   # made faster with an editor",
+    "llmspec estimate --calibrate generated/my-run --profile cluster   # learned again",
+)
+_page(
+    "LS565",
+    "profile-of-another-accelerator",
+    "A profile is of one kind of accelerator, and is used for that kind.",
+    "How far a cluster of one kind is off its estimate says nothing about another kind.",
+    "llmspec estimate my-run.yaml --profile our-h100 --set hardware.accelerator=b200",
+    "llmspec estimate my-run.yaml --profile our-b200 --set hardware.accelerator=b200",
+    "sh",
+)
+_page(
+    "LS566",
+    "profile-of-another-version",
+    "The profile was made with the constants that this version of the estimator has.",
+    "A profile corrects what an estimate misses. After the estimate itself was corrected, both together would be too much.",
+    "llmspec estimate my-run.yaml --profile cluster   # after an upgrade of llmspec",
+    "llmspec estimate --calibrate generated/my-run --profile cluster && llmspec estimate my-run.yaml --profile cluster",
+    "sh",
+)
+_page(
+    "LS567",
+    "profile-not-writable",
+    "The profile can be written, under a name of letters, digits, dots, dashes and underscores; no other file stands in its place.",
+    "What was learned would be lost, or somebody's file.",
+    "llmspec estimate --calibrate generated/my-run --profile README.yaml/",
+    "llmspec estimate --calibrate generated/my-run --profile our-h100",
+    "sh",
+)
+_page(
+    "LS568",
+    "measurement-far-from-estimate",
+    "A step took between a fifth of its estimate and five times as long.",
+    "Cluster and software explain less than that. Another process on the devices or a wrong accelerator in the spec do.",
+    "hardware: {accelerator: h100-sxm}   # where the run was on a partition of an A100",
+    "hardware: {accelerator: a100-80-sxm}",
+)
+
 # Bugs of ours ----------------------------------------------------------------------------------------------------------------------
 
 _page(

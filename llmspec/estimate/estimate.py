@@ -44,6 +44,10 @@
     loss.tuning_factor                       loss over that of StepLaw's learning rate and batch; in loss.expected
     loss.epochs                              passes over the data; only where --unique-tokens says how many there are
     loss.inference.<figure>                  tokens, optimal_parameters, optimal_tokens, optimal_loss; only with --inference-tokens
+    calibration.profile, .learned_from       only with --profile: its name, runs and steps; .differs says in what from them
+    calibration.step_factor, .memory_factor  by which it multiplied what the analytic model says; null where nothing was learned
+    calibration.step_interval, .memory_interval    share of the interval that is left, in logarithms
+    calibration.stepping                     share of the wall-clock in steps where nothing fails
     intervals.<key>                          [low, high] of each predicted figure
     derivations.<key>                        only when asked for: unit, formula, inputs and source of each figure
 """
@@ -52,6 +56,7 @@ from typing import Any, NamedTuple
 
 from llmspec.catalog import MARKETS
 from llmspec.estimate.carbon import Carbon, estimate_carbon
+from llmspec.estimate.correction import Corrections
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity
 from llmspec.estimate.device import describe_device
 from llmspec.estimate.energy import Energy, estimate_energy
@@ -92,6 +97,7 @@ class Estimate(NamedTuple):
     energy: Energy
     carbon: Carbon
     loss: Loss
+    calibration: Corrections | None = None
 
     def quantities(self) -> dict[str, Quantity]:
         """Every figure by its key in the JSON; those that are not known are left out."""
@@ -182,6 +188,8 @@ class Estimate(NamedTuple):
             "loss.verdict": self.loss.verdict,
         }.items():
             _put(result, key, value)
+        if self.calibration is not None:
+            result["calibration"] = self.calibration.to_json()
         result["intervals"] = {key: [quantity.low, quantity.high] for key, quantity in quantities.items() if quantity.low is not None}
         if derivations:
             result["cost"]["offers"] = [
@@ -224,14 +232,20 @@ def with_loss(figures: Estimate, resolved: Resolved, assumptions: LossAssumption
     return figures._replace(loss=expect_loss(resolved, figures.parameters, assumptions))
 
 
-def estimate(resolved: Resolved, network: Network) -> Estimate:
-    """Estimate a run: exact counts, then the device, then the schedule, then the wall-clock and what hangs on it."""
+def estimate(resolved: Resolved, network: Network, corrections: Corrections | None = None) -> Estimate:
+    """Estimate a run: exact counts, then the device, then the schedule, then the wall-clock and what hangs on it.
+
+    Args:
+        resolved: The spec.
+        network: Its model.
+        corrections: What a profile has learned from runs that were measured.
+    """
     device = describe_device(resolved)
     parameters = count_parameters(network)
     flops = count_flops(resolved, network)
-    memory = estimate_memory(resolved, network, device)
-    step_time = estimate_step_time(resolved, network, device, flops)
-    wall_clock = estimate_wall_clock(resolved, network, step_time)
+    memory = estimate_memory(resolved, network, device, corrections and corrections.memory)
+    step_time = estimate_step_time(resolved, network, device, flops, corrections and corrections.step)
+    wall_clock = estimate_wall_clock(resolved, network, step_time, corrections and corrections.stepping)
     money = estimate_money(resolved, wall_clock)
     energy = estimate_energy(device, step_time, wall_clock, money)
     carbon = estimate_carbon(resolved, wall_clock, energy)
@@ -250,4 +264,5 @@ def estimate(resolved: Resolved, network: Network) -> Estimate:
         energy=energy,
         carbon=carbon,
         loss=expect_loss(resolved, parameters),
+        calibration=corrections,
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from llmspec.catalog import reliability
 from llmspec.estimate.configuration import shard_stage
+from llmspec.estimate.correction import Stepping
 from llmspec.estimate.derivation import Input, Quantity, constant, counted, field
 from llmspec.estimate.step_time import StepTime
 from llmspec.network.network import Network
@@ -141,8 +142,8 @@ def _rounded(steps: float, most: int) -> int:
     return min(most, max(1, int(round(steps, -digits))))
 
 
-def estimate_goodput(resolved: Resolved, network: Network, step_time: StepTime) -> Goodput:
-    """How much of the wall-clock is in steps."""
+def estimate_goodput(resolved: Resolved, network: Network, step_time: StepTime, seen: Stepping | None = None) -> Goodput:
+    """How much of the wall-clock is in steps; `seen` is the share that measured runs reach where nothing fails."""
     known = reliability()
     spec = resolved.spec
     step = step_time.step.value / HOUR
@@ -232,7 +233,7 @@ def estimate_goodput(resolved: Resolved, network: Network, step_time: StepTime) 
         low=best_low,
         high=best_high,
     )
-    stepping = known.stepping
+    stepping = seen or known.stepping
     share_low, share_high = _ends(
         stepping.value * now, (now * stepping.low, now * stepping.high, stepping.value * low, stepping.value * high)
     )

@@ -17,6 +17,7 @@ from llmspec.estimate.activations import (
 from llmspec.estimate.arithmetic import SCALARS
 from llmspec.estimate.configuration import layout_of
 from llmspec.estimate.constants import memory_constants
+from llmspec.estimate.correction import Correction
 from llmspec.estimate.derivation import COUNTED, Input, Quantities, Quantity, constant, field
 from llmspec.estimate.device import Device
 from llmspec.estimate.moments import (
@@ -47,6 +48,10 @@ WORKSPACE_BYTES = 64 * MIB
 FRAGMENTATION_SHARE = 0.05
 # Of the peak: what such formulae miss on the published rows, and what the allocator does on a bad day.
 ERROR_LOW, ERROR_HIGH = 0.08, 0.10
+
+# Components that are counted exactly, and those that PyTorch's allocator does not hand out.
+EXACT = frozenset({"parameters", "gradients", "optimizer", "master_parameters"})
+NOT_ALLOCATED = frozenset({"framework", "fragmentation"})
 
 ASSUMED = "assumption of llmspec"
 FITTED = "catalog: efficiency.yaml"
@@ -187,8 +192,24 @@ def numerics_of(resolved: Resolved, device: Device) -> Numerics:
     )
 
 
-def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Memory:
-    """The peak of one device's memory over a training step."""
+def corrected(by_component: Mapping[str, int], factor: float, *, whole: bool) -> dict[str, int]:
+    """Components whose sum is `factor` times what it was. What is counted exactly stays as it is: the rest makes up for it.
+
+    Args:
+        by_component: Bytes.
+        factor: Of what was measured: the process on a processor, what the allocator hands out on an accelerator.
+        whole: Whether it is the process.
+    """
+    seen = {name: value for name, value in by_component.items() if whole or name not in NOT_ALLOCATED}
+    exact = sum(value for name, value in seen.items() if name in EXACT)
+    rest = sum(seen.values()) - exact
+    # Below this share of itself nothing shrinks: where the factor asks for that, something else is wrong.
+    share = max(0.1, (factor * sum(seen.values()) - exact) / rest) if rest else 1.0
+    return {name: round(value * share) if name in seen and name not in EXACT else value for name, value in by_component.items()}
+
+
+def estimate_memory(resolved: Resolved, network: Network, device: Device, correction: Correction | None = None) -> Memory:
+    """The peak of one device's memory over a training step; with `correction` as runs that were measured say."""
     layers = _kept_layers(resolved, device)
     layout, weights, tokens = layout_of(resolved, network), weights_of(resolved, network), tokens_of(resolved, device, layers)
     numerics = numerics_of(resolved, device)
@@ -212,8 +233,12 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
     context = PROCESSOR_CONTEXT_BYTES if device.is_processor else round(constants.context_bytes)
     share = FRAGMENTATION_SHARE if device.is_processor else constants.fragmentation
     by_component |= {"framework": context, "fragmentation": round(share * coming_and_going)}
-    total = sum(by_component.values())
     low, high = (1 - ERROR_LOW, 1 + ERROR_HIGH) if device.is_processor else efficiency().memory_bounds["peak"]
+    if correction is not None:
+        by_component = corrected(by_component, correction.factor, whole=device.is_processor)
+        allocated = sum(value for name, value in by_component.items() if name not in NOT_ALLOCATED)
+        low, high = correction.bounds(low, high)
+    total = sum(by_component.values())
 
     share_of_layers = stage.layers / len(network.layers)
     tensors = tuple(tensor._replace(bytes_per_token=tensor.bytes_per_token * share_of_layers) for tensor in layers.kept)
@@ -227,13 +252,22 @@ def estimate_memory(resolved: Resolved, network: Network, device: Device) -> Mem
     per_token = sum(tensor.bytes_per_token for tensor in tensors)
     how = _formulas(resolved, layout, device, stage, per_token, batch, context, share, coming_and_going)
     components = {name: Quantity(value / GIB, "GiB", how[name][0], how[name][1], how[name][2]) for name, value in by_component.items()}
+    if correction is not None:
+        components = {
+            name: quantity if name in EXACT else quantity._replace(formula=f"({quantity.formula}), its part of the calibration")
+            for name, quantity in components.items()
+        }
     return Memory(
         peak=Quantity(
             total / GIB,
             "GiB",
             " + ".join(by_component) + f", {moment}",
-            tuple(quantity.as_input(name) for name, quantity in components.items()),
-            "sum over the components at the moment when it is largest",
+            (
+                *(quantity.as_input(name) for name, quantity in components.items()),
+                *((correction.as_input(),) if correction is not None else ()),
+            ),
+            "sum over the components at the moment when it is largest"
+            + (f"; what is not counted exactly is scaled so that the whole is as calibrated by {correction.learned}" if correction else ""),
             low=total * low / GIB,
             high=total * high / GIB,
         ),

@@ -7,6 +7,7 @@ from llmspec.catalog import efficiency
 from llmspec.estimate.arithmetic import SCALARS
 from llmspec.estimate.configuration import configuration_of
 from llmspec.estimate.constants import step_bounds, step_class, step_constants
+from llmspec.estimate.correction import Correction
 from llmspec.estimate.derivation import Input, Quantities, Quantity, constant, field
 from llmspec.estimate.device import MODEL, Device
 from llmspec.estimate.flops import Flops
@@ -50,9 +51,13 @@ def parts_of(resolved: Resolved, network: Network, device: Device) -> dict[str, 
     return {name: seconds for name, seconds in parts.items() if seconds > 0}
 
 
-def estimate_step_time(resolved: Resolved, network: Network, device: Device, flops: Flops) -> StepTime:
-    """The time of one optimizer step, and the rates that follow from it."""
+def estimate_step_time(
+    resolved: Resolved, network: Network, device: Device, flops: Flops, correction: Correction | None = None
+) -> StepTime:
+    """The time of one optimizer step, and the rates that follow from it; with `correction` as runs that were measured say."""
     parts = parts_of(resolved, network, device)
+    if correction is not None:
+        parts = {name: seconds * correction.factor for name, seconds in parts.items()}
     step = sum(parts.values())
     count = Input(
         "micro_batches", str(resolved.gradient_accumulation_steps), "derived: global_batch_size / (micro_batch_size * data_parallel_size)"
@@ -71,11 +76,23 @@ def estimate_step_time(resolved: Resolved, network: Network, device: Device, flo
         bounds = constant("bounds", high, f"{FITTED}: 80% of {step_class(configuration)} rows of sources that the fit had not seen{whose}")
         source = f"analytic model, {efficiency().source}"
     components = {name: Quantity(seconds, "s", how[name][0], how[name][1], MODEL) for name, seconds in parts.items()}
+    learned: tuple[Input, ...] = ()
+    if correction is not None:
+        learned = (
+            correction.as_input(),
+            constant("share of the bounds", correction.spread, "left of their logarithms by what was measured"),
+        )
+        components = {
+            name: quantity._replace(formula=f"({quantity.formula}) * calibration", inputs=(*quantity.inputs, correction.as_input()))
+            for name, quantity in components.items()
+        }
+        low, high = correction.bounds(low, high)
+        source = f"{source}; calibrated by {correction.learned}"
     step_quantity = Quantity(
         step,
         "s",
         " + ".join(parts),
-        (*(quantity.as_input(name) for name, quantity in components.items()), bounds),
+        (*(quantity.as_input(name) for name, quantity in components.items()), bounds, *learned),
         source,
         low=step * low,
         high=step * high,

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from llmspec.estimate.correction import Stepping
 from llmspec.estimate.derivation import Quantity, field
 from llmspec.estimate.goodput import HOUR, Goodput, estimate_goodput
 from llmspec.estimate.step_time import StepTime
@@ -21,13 +22,13 @@ class WallClock(NamedTuple):
     stops_early: bool
 
 
-def estimate_wall_clock(resolved: Resolved, network: Network, step_time: StepTime) -> WallClock:
-    """The run's duration: its steps, divided by the share of the time in which a run steps."""
+def estimate_wall_clock(resolved: Resolved, network: Network, step_time: StepTime, seen: Stepping | None = None) -> WallClock:
+    """The run's duration: its steps, divided by the share of the time in which a run steps, of which runs that were seen may tell."""
     training = resolved.spec.training
     step = step_time.step
     assert step.low is not None and step.high is not None
     steps = resolved.full_steps
-    goodput = estimate_goodput(resolved, network, step_time)
+    goodput = estimate_goodput(resolved, network, step_time, seen)
     share = goodput.goodput
     assert share.low is not None and share.high is not None
     hours = steps * step.value / HOUR
