@@ -51,7 +51,11 @@ def calibration_json(learned: Calibrated, before: Estimate) -> dict[str, Any]:
     before                                the plain figures of the estimate's time.step_seconds, memory.peak_gib and time.goodput,
                                           each with low and high
     """
-    figures = {"time.step_seconds": before.step_time.step, "memory.peak_gib": before.memory.peak, "time.goodput": before.wall_clock.goodput}
+    figures = {
+        "time.step_seconds": before.step_time.step,
+        "memory.peak_gib": before.memory.peak,
+        "time.goodput": before.wall_clock.goodput.goodput,
+    }
     return {
         "file": str(learned.place),
         "replaced": learned.replaced,
@@ -93,7 +97,7 @@ def _figures(before: Estimate, after: Estimate) -> list[tuple[str, Quantity, Qua
     return [
         ("time of a step", before.step_time.step, after.step_time.step, seconds),
         ("memory of a device", before.memory.peak, after.memory.peak, gib),
-        ("time in steps", before.wall_clock.goodput, after.wall_clock.goodput, "{:.1%}".format),
+        ("time in steps", before.wall_clock.goodput.goodput, after.wall_clock.goodput.goodput, "{:.1%}".format),
         ("run", before.wall_clock.total_hours, after.wall_clock.total_hours, duration),
     ]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from llmspec.estimate.derivation import Input
 
-
+# No log has its own start and end, so that one that lost nothing does not show that nothing is lost.
 LEAST_LOST = 0.01
 
 
@@ -33,7 +33,8 @@ class Stepping(NamedTuple):
     value: float
     low: float
     high: float
-    learned: str
+    source: str
+    """From what, for people."""
 
 
 class Corrections(NamedTuple):
@@ -63,7 +64,7 @@ class Corrections(NamedTuple):
 
 
 def log_odds(share: float) -> float:
-    """ln(lost / in steps) of a share of the wall-clock in steps; at least a hundredth counts as lost, since no log has its own start and end."""
+    """ln(lost / in steps) of a share of the wall-clock in steps."""
     lost = min(1.0 - LEAST_LOST, max(LEAST_LOST, 1.0 - share))
     return log(lost / (1.0 - lost))
 

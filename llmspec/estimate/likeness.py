@@ -48,33 +48,39 @@ class Posterior(NamedTuple):
 SIZES = (
     "num_layers",
     "hidden_size",
+    "num_heads",
+    "ffn_hidden_size",
     "sequence_length",
     "vocab_size",
     "num_experts",
+    "parameters_per_trained_one",
     "devices",
     "tensor",
     "pipeline",
+    "stages_per_device",
     "context",
     "expert",
+    "shard_size",
     "micro_batch_size",
     "micro_batches",
+    "state_bytes",
 )
-KINDS = ("several_nodes", "sharded", "recomputed", "kernels", "product_bytes", "fused_attention", "adapters")
+KINDS = ("several_nodes", "sharded", "recomputed", "kernels", "product_bytes", "fused_attention")
 
 
 def sizes_of(configuration: Configuration) -> tuple[Number, ...]:
     """What can double, in the order of `SIZES`."""
     shape, layout = configuration.shape, configuration.layout
-    model = shape.layers, shape.hidden, shape.sequence, shape.vocabulary, shape.experts
-    degrees = layout.devices, layout.tensor, layout.pipeline, layout.context, layout.expert
-    return (*model, *degrees, layout.micro_batch, layout.micro_batches)
+    model = shape.layers, shape.hidden, shape.heads, shape.ffn, shape.sequence, shape.vocabulary, shape.experts, 1.0 / shape.trained
+    degrees = layout.devices, layout.tensor, layout.pipeline, layout.virtual, layout.context, layout.expert, layout.shard_size
+    return (*model, *degrees, layout.micro_batch, layout.micro_batches, layout.state_bytes)
 
 
 def kinds_of(configuration: Configuration) -> tuple[Number, ...]:
     """What is of one kind or another, as numbers in the order of `KINDS`."""
-    shape, layout = configuration.shape, configuration.layout
-    several, adapters = (layout.devices > layout.per_node) * 1.0, (shape.trained < 1.0) * 1.0
-    return several, layout.shard_stage, layout.recompute, layout.kernels, layout.product_bytes, layout.flash, adapters
+    layout = configuration.layout
+    several = (layout.devices > layout.per_node) * 1.0
+    return several, layout.shard_stage, layout.recompute, layout.kernels, layout.product_bytes, layout.flash
 
 
 def features(operations: Arithmetic, sizes: Sequence[Number], kinds: Sequence[Number], words: Sequence[str] = ()) -> Features:
@@ -143,7 +149,7 @@ class Learned:
 
 
 def _merged(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """Measurements of one configuration become one, each counting by its precision."""
+    """Measurements of one configuration become one, each counting by its precision; where they disagree, by how much they do."""
     groups: dict[Features, list[Evidence]] = {}
     for one in evidence:
         groups.setdefault(one.features, []).append(one)
@@ -151,7 +157,8 @@ def _merged(evidence: Sequence[Evidence]) -> list[Evidence]:
     for features, group in groups.items():
         precision = [1.0 / one.noise**2 for one in group]
         error = sum(one.error * p for one, p in zip(group, precision, strict=True)) / sum(precision)
-        merged.append(Evidence(features, error, sqrt(1.0 / sum(precision))))
+        scatter = sum((one.error - error) ** 2 for one in group) / max(1, len(group) - 1) / len(group)
+        merged.append(Evidence(features, error, sqrt(max(1.0 / sum(precision), scatter))))
     return merged
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from math import exp, log, sqrt
 from typing import NamedTuple
 
-from llmspec.catalog import find_accelerator
+from llmspec.catalog import find_accelerator, reliability
 from llmspec.catalog.calibration import Prior, priors
 from llmspec.diagnostics import Bag, Span
 from llmspec.estimate.arithmetic import SCALARS, Arithmetic
@@ -20,7 +20,6 @@ from llmspec.estimate.estimate import Estimate, estimate
 from llmspec.estimate.likeness import KINDS, NORMAL_80, Evidence, Features, Learned, features, features_of, kinds_of, sizes_of
 from llmspec.estimate.memory import GIB
 from llmspec.estimate.profile_problems import another_accelerator
-from llmspec.estimate.wall_clock import stepping_prior
 from llmspec.estimate.workload import Configuration, Number
 from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
@@ -61,7 +60,7 @@ class Run(NamedTuple):
     step_seconds: Measured
     memory_gib: Measured | None
     stepping: float | None
-    """Share of the wall-clock in steps; None where the log has no clock."""
+    """Share of the wall-clock in steps but for failures and checkpoints; None where the log has no clock."""
     stepping_noise: float
 
     @property
@@ -98,6 +97,10 @@ def run_of(
     memory = None
     if memory_gib is not None and memory_gib > 0:
         memory = Measured(memory_gib, expected, expected * peak.low / peak.value, expected * peak.high / peak.value)
+    if stepping is not None:
+        # Checkpoints have their own place in the estimate's goodput: what they took of the log's is not counted twice.
+        clock = figures.wall_clock.goodput
+        stepping = min(1.0, stepping * (1.0 + clock.stall.value / (clock.every * step_seconds)))
     return Run(
         name=resolved.spec.name,
         log=log_name,
@@ -197,10 +200,10 @@ class Profile:
 
     def _in_steps(self, target: Features) -> Stepping:
         middle, width = _stepping_scale()
-        _, low, high = stepping_prior()
+        before = reliability().stepping
         found = self._stepping.posterior(SCALARS, target, self._stepping.prior.repeat / width)
         odds = middle + found.mean * width
-        low, high = (share_of(odds + found.spread * (log_odds(end) - middle)) for end in (low, high))
+        low, high = (share_of(odds + found.spread * (log_odds(end) - middle)) for end in (before.low, before.high))
         return Stepping(share_of(odds), low, high, self.learned)
 
     def _differences(self, target: Features, resolved: Resolved) -> list[str]:
@@ -232,8 +235,8 @@ def _configuration(resolved: Resolved, network: Network) -> Configuration:
 
 def _stepping_scale() -> tuple[float, float]:
     """Middle and standard deviation of the odds of losing time, before anything was seen."""
-    value, low, high = stepping_prior()
-    return log_odds(value), (log_odds(low) - log_odds(high)) / (2 * NORMAL_80)
+    before = reliability().stepping
+    return log_odds(before.value), (log_odds(before.low) - log_odds(before.high)) / (2 * NORMAL_80)
 
 
 def _evidence(runs: Sequence[Run], prior: Prior, figure: Callable[[Run], Measured | None]) -> list[Evidence]:

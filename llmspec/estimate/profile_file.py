@@ -30,7 +30,6 @@ _WORDS: Mapping[str, tuple[Any, ...]] = {
     "recomputed": ("nothing", "selective", "full"),
     "kernels": ("eager", "compiled", "fused"),
     "fused_attention": (False, True),
-    "adapters": (False, True),
 }
 _MEASURED = ("measured", "estimated", "low", "high", "noise")
 _RUN = ("name", "log", "engine", "precision", "sizes", "kinds", "counted", "step_seconds", "memory_gib", "stepping", "check")

@@ -2,6 +2,7 @@
 
 Without arguments every source of measured_runs.csv is predicted by constants that were fitted to all the other sources. With `--rows FILE`
 the frozen constants of the catalog predict another file with the same columns. `--fit` fits the constants to all rows and writes them.
+`--calibration` asks instead whether a few rows of a cluster help to predict its others, and with `--fit` writes the prior for that.
 The laws of the loss are scored on loss_runs.csv, or on the file after `--losses`, and fits of a law to its smaller runs by the larger
 ones; with `--fits` only these are.
 """
@@ -17,10 +18,11 @@ import numpy as np
 from llmspec.estimate.constants import step_constants
 from llmspec.estimate.step_model import Constants, step_seconds
 from tests.accuracy.baselines import PUBLISHED, SHARE, best_constant, constant_share
+from tests.accuracy.calibration import CATALOG, calibration_json, calibration_table, catalog_text, clusters, outcomes
 from tests.accuracy.fit import BEGIN, MEANING, fit, weights
 from tests.accuracy.fits import fits_json, fits_table
 from tests.accuracy.losses import LOSSES, losses_json, losses_table
-from tests.accuracy.memory import MemoryScore, score_memory, write_memory
+from tests.accuracy.memory import MemoryScore, leave_one_out_memory, score_memory, write_memory
 from tests.accuracy.rows import ROWS, Row, read_rows
 from tests.accuracy.score import Array, Bounds, Score, bounds_of, class_of, find_bounds, score
 from tests.accuracy.table import columns
@@ -115,6 +117,9 @@ def main() -> None:
     parser.add_argument("--losses", type=Path, help="score the laws of the loss on this file; alone, nothing else is scored")
     parser.add_argument("--fits", action="store_true", help="only score how well fits to small runs predict the large ones")
     parser.add_argument("--fit", action="store_true", help="fit the constants to all rows and write them to the catalog")
+    parser.add_argument(
+        "--calibration", action="store_true", help="score calibration on held-out halves of clusters; nothing else is scored"
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table")
     arguments = parser.parse_args()
     if arguments.fits:
@@ -129,6 +134,9 @@ def main() -> None:
     everything = read_rows(arguments.rows or ROWS)
     rows = [row for row in everything if row.excluded is None and row.seconds]
     held = [row for row in everything if row.excluded is None and row.memory_gib]
+    if arguments.calibration:
+        sys.stdout.write(_calibration(rows, held, arguments.format, frozen_too=arguments.rows is not None, write=arguments.fit))
+        return
     if arguments.rows:
         predicted, low, high = frozen(rows) if rows else (np.zeros(0), np.zeros(0), np.zeros(0))
     else:
@@ -158,6 +166,27 @@ def main() -> None:
     sys.stdout.write(_table(f"step time, {how}", by_source, overall, memory, left_out, rows))
     if losses:
         sys.stdout.write("\n" + losses_table(losses) + "\n" + fits_table(losses))
+
+
+def _calibration(rows: Sequence[Row], held: Sequence[Row], form: str, *, frozen_too: bool, write: bool) -> str:
+    """How calibration does: with what has not seen the source, or on another file with the catalog's constants and prior."""
+    from llmspec.catalog.calibration import priors
+
+    if frozen_too:
+        found = clusters(rows, _measured(rows), *frozen(rows)) if rows else []
+        lines = outcomes(found, priors().step)[0] if found else []
+        if form == "json":
+            return json.dumps({"step": calibration_json(lines) if lines else []}, indent=2) + "\n"
+        return calibration_table("step time, frozen constants and prior", lines) if lines else "no cluster has enough rows\n"
+    of_steps = clusters(rows, _measured(rows), *leave_one_out(rows))
+    of_memory = clusters(held, *leave_one_out_memory(held))
+    steps, step = outcomes(of_steps)
+    memories, memory = outcomes(of_memory)
+    if write:
+        CATALOG.write_text(catalog_text(step, of_steps, memory, of_memory), encoding="utf-8")
+    if form == "json":
+        return json.dumps({"step": calibration_json(steps), "memory": calibration_json(memories)}, indent=2) + "\n"
+    return "\n".join((calibration_table("step time", steps), calibration_table("memory", memories)))
 
 
 def _losses(path: Path, form: str) -> str:

@@ -91,24 +91,36 @@ def _leave_one_out(rows: Sequence[Row]) -> Array:
     return predicted
 
 
+def _held_out(rows: Sequence[Row]) -> tuple[Array, Array, Array]:
+    """Predictions of each source by a fit to the others, and the interval, as shares, that the others' errors give it."""
+    measured, weight, predicted = _measured(rows), _weights(rows), _leave_one_out(rows)
+    sources = np.array([row.source for row in rows])
+    low, high = np.zeros(len(rows)), np.zeros(len(rows))
+    for source in dict.fromkeys(sources):
+        other = sources != source
+        ends = quantiles(np.log(measured / predicted)[other], weight[other])
+        low[~other], high[~other] = np.exp(ends)
+    return predicted, low, high
+
+
+def leave_one_out_memory(rows: Sequence[Row]) -> tuple[Array, Array, Array, Array]:
+    """Measured and predicted bytes, and the interval, of each source by a fit to the others."""
+    predicted, low, high = _held_out(rows)
+    return _measured(rows), predicted, predicted * low, predicted * high
+
+
 def score_memory(rows: Sequence[Row], *, frozen: bool) -> list[MemoryScore]:
     """One line a source and one overall."""
     from llmspec.catalog.efficiency import efficiency
 
     if not rows:
         return []
-    measured, weight = _measured(rows), _weights(rows)
+    measured = _measured(rows)
     sources = np.array([row.source for row in rows])
-    low, high = np.zeros(len(rows)), np.zeros(len(rows))
     if frozen:
-        predicted = _predict(rows, memory_constants())
-        low[:], high[:] = efficiency().memory_bounds["peak"]
+        predicted, (low, high) = _predict(rows, memory_constants()), efficiency().memory_bounds["peak"]
     else:
-        predicted = _leave_one_out(rows)
-        for source in dict.fromkeys(sources):
-            other = sources != source
-            ends = quantiles(np.log(measured / predicted)[other], weight[other])
-            low[~other], high[~other] = np.exp(ends)
+        predicted, low, high = _held_out(rows)
 
     def line(name: str, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> MemoryScore:
         ratio = predicted[chosen] / measured[chosen]
