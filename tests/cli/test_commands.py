@@ -36,9 +36,10 @@ def test_help_names_every_command(llmspec: Run) -> None:
 def test_options_are_these(llmspec: Run) -> None:
     """A change of this table is a change for every user."""
     loss = {"--loss-data", "--unique-tokens", "--inference-tokens", "--loss-fit"}
+    prices = {"--price", "--prices"}
     options = {
         "validate": {"--set", "--format"},
-        "estimate": {"--set", "--what-if", "--explain", "--format", "--html", "--diagnostics", *loss},
+        "estimate": {"--set", "--what-if", "--explain", "--format", "--html", "--calibrate", "--profile", "--diagnostics", *loss, *prices},
         "build": {"--output", "--plan", "--diff", "--check", "--set", "--format"},
         "compare": {"--output-dir", "--format", "--html", "--diagnostics"},
         "ladder": {"--sizes", "--tokens-per-parameter", "--output", "--set", "--diagnostics"},
