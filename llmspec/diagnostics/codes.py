@@ -836,8 +836,8 @@ _page(
     "profile-not-found",
     "The profile after `--profile` is there: llmspec-profiles/NAME.yaml beside the spec or in this directory, or a path.",
     "An estimate that was meant to be calibrated should not silently be none.",
-    "llmspec estimate my-run.yaml --profile clutser",
-    "llmspec estimate my-run.yaml --profile cluster",
+    "llmspec estimate my-run.yaml --profile our-h10",
+    "llmspec estimate my-run.yaml --profile our-h100",
     "sh",
 )
 _page(
