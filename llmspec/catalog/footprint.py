@@ -29,10 +29,14 @@ class Embodied(NamedTuple):
     source: str
 
 
-def facility(provider: str | None) -> Facility:
-    """The overhead of a provider's data centres; the industry's average where the provider is not known."""
+# Above so many accelerators, which draw a megawatt, a building is a large modern one whoever rents it out.
+LARGE = 1000
+
+
+def facility(provider: str | None, devices: int = 1) -> Facility:
+    """The overhead of a provider's data centres; where the provider is not known, that of buildings for so many accelerators."""
     facilities = table("facilities.yaml")
-    name = provider if provider is not None and provider in facilities.names else "industry"
+    name = provider if provider is not None and provider in facilities.names else "large" if devices >= LARGE else "industry"
     entry = facilities.entry(name)
     return Facility(name, entry["pue"], entry.get("verified", True), entry["source"])
 

@@ -1,13 +1,15 @@
 """Energy: power by what the devices do, their hosts, and the building around them. Not rated power times hours."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from llmspec.catalog import facility
+from llmspec.catalog import Accelerator, facility
 from llmspec.estimate.derivation import Quantity, constant
 from llmspec.estimate.device import Device
 from llmspec.estimate.money import Money
 from llmspec.estimate.step_time import StepTime
 from llmspec.estimate.wall_clock import WallClock
+from llmspec.resolve.resolved import Resolved
 
 # Share of the rated power that a device draws at rest, and what each kind of work adds of the rest: matrix units draw most.
 IDLE_SHARE = 0.30
@@ -21,8 +23,11 @@ ACTIVITY = {
     "quantisation": MEMORY_BOUND,
 }
 # Starting kernels, exchanging with other devices, bubbles of a pipeline: the device waits.
-# Everything else in the server: 1.2 kW for eight accelerators (ecologits). A processor is its own host.
-HOST_WATTS = 150.0
+# A processor is its own host.
+# Hosts, fans and network: eight H100 draw 8.4 kW at most in training (Latif et al. 2025, arXiv:2412.08602), 700 W each beside which half as
+# much again is left; at least the 1.2 kW for the host of eight that ecologits takes.
+HOST_SHARE = 0.5
+LEAST_HOST_WATTS = 150.0
 SOURCE = "power model of llmspec; metered training runs swing between 15% and 85% of rated power (Morrison et al. 2025)"
 ERROR = (0.75, 1.25)
 
@@ -35,9 +40,24 @@ class Energy(NamedTuple):
     pue: Quantity
 
 
-def estimate_energy(device: Device, step_time: StepTime, wall_clock: WallClock, money: Money) -> Energy:
+def activity(parts: Mapping[str, float]) -> float:
+    """Share of full activity over a step's parts: what computes counts whole, what waits a tenth."""
+    return sum(seconds * ACTIVITY.get(name, WAITING) for name, seconds in parts.items()) / sum(parts.values())
+
+
+def host_watts(accelerator: Accelerator) -> float:
+    """What the rest of the machine draws for one accelerator."""
+    return 0.0 if accelerator.is_cpu else max(LEAST_HOST_WATTS, HOST_SHARE * (accelerator.tdp_watts or 0.0))
+
+
+def device_watts(accelerator: Accelerator, busy: float) -> float:
+    """What one accelerator and its share of the machine draw at some activity."""
+    return (accelerator.tdp_watts or 0.0) * (IDLE_SHARE + (1 - IDLE_SHARE) * busy) + host_watts(accelerator)
+
+
+def estimate_energy(resolved: Resolved, device: Device, step_time: StepTime, wall_clock: WallClock, money: Money) -> Energy:
     """The run's energy, building included."""
-    building = facility(money.provider)
+    building = facility(money.provider, resolved.world_size)
     pue = Quantity(
         building.pue,
         "",
@@ -47,19 +67,22 @@ def estimate_energy(device: Device, step_time: StepTime, wall_clock: WallClock, 
     )
     if not device.watts:
         return Energy(None, None, pue)
-    step = step_time.step.value
-    busy = sum(seconds * ACTIVITY.get(name, WAITING) for name, seconds in step_time.parts.items()) / step * wall_clock.goodput.goodput.value
-    share = IDLE_SHARE + (1 - IDLE_SHARE) * busy
-    host = 0.0 if device.is_processor else HOST_WATTS
+    busy = activity(step_time.parts) * wall_clock.goodput.goodput.value
+    host = host_watts(device.accelerator)
     watts = Quantity(
-        device.watts * share + host,
+        device_watts(device.accelerator, busy),
         "W",
         "rated * (idle + (1 - idle) * activity) + host",
         (
             constant("rated", device.watts, f"catalog: {device.name}", "W"),
             constant("idle", IDLE_SHARE, SOURCE),
             constant("activity", busy, "time in steps weighted by kind of work, estimated here"),
-            constant("host", host, "ecologits: 1.2 kW for the host of eight accelerators", "W"),
+            constant(
+                "host",
+                host,
+                "half of rated as in eight H100 (Latif et al. 2025), at least 1.2 kW for eight (ecologits)",
+                "W",
+            ),
         ),
         SOURCE,
         low=device.watts * IDLE_SHARE + host,

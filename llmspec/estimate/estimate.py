@@ -247,7 +247,7 @@ def estimate(resolved: Resolved, network: Network, corrections: Corrections | No
     step_time = estimate_step_time(resolved, network, device, flops, corrections and corrections.step)
     wall_clock = estimate_wall_clock(resolved, network, step_time, corrections and corrections.stepping)
     money = estimate_money(resolved, wall_clock)
-    energy = estimate_energy(device, step_time, wall_clock, money)
+    energy = estimate_energy(resolved, device, step_time, wall_clock, money)
     carbon = estimate_carbon(resolved, wall_clock, energy)
     return Estimate(
         name=resolved.spec.name,

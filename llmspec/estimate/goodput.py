@@ -134,6 +134,15 @@ def _ends(value: float, others: Iterable[float]) -> tuple[float, float]:
     return value * exp(-sqrt(below)), min(1.0, value * exp(sqrt(above)))
 
 
+def plain_goodput(size: int | float, devices: int, nodes: int) -> float:
+    """Goodput of a run of which only the size is known, in bytes of state, devices and nodes; with checkpoints at the best interval."""
+    known = reliability()
+    stall = (known.pause.value * (devices > 1) + size / (devices * known.host_copy.value)) / HOUR
+    write = size / (nodes * known.storage.value) / HOUR
+    saving = Saving(stall, write, True, known.restart.value, 1 / (known.failures.value * devices))
+    return known.stepping.value * saving.availability(saving.best_interval())
+
+
 def _rounded(steps: float, most: int) -> int:
     """Steps to two digits; not more than the run has."""
     if steps >= most:

@@ -4,7 +4,8 @@ Without arguments every source of measured_runs.csv is predicted by constants th
 the frozen constants of the catalog predict another file with the same columns. `--fit` fits the constants to all rows and writes them.
 `--calibration` asks instead whether a few rows of a cluster help to predict its others, and with `--fit` writes the prior for that.
 The laws of the loss are scored on loss_runs.csv, or on the file after `--losses`, and fits of a law to its smaller runs by the larger
-ones; with `--fits` only these are.
+ones; with `--fits` only these are. Hours, days, money, energy and carbon of whole runs are scored on whole_runs.csv, or on the file
+after `--runs`.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from tests.accuracy.fits import fits_json, fits_table
 from tests.accuracy.losses import LOSSES, losses_json, losses_table
 from tests.accuracy.memory import MemoryScore, leave_one_out_memory, score_memory, write_memory
 from tests.accuracy.rows import ROWS, Row, read_rows
+from tests.accuracy.runs import RUNS, runs_json, runs_table
 from tests.accuracy.score import Array, Bounds, Score, bounds_of, class_of, find_bounds, score
 from tests.accuracy.table import columns
 
@@ -120,6 +123,7 @@ def main() -> None:
     parser.add_argument(
         "--calibration", action="store_true", help="score calibration on held-out halves of clusters; nothing else is scored"
     )
+    parser.add_argument("--runs", type=Path, help="score whole runs on this file; alone, nothing else is scored")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     arguments = parser.parse_args()
     if arguments.fits:
@@ -127,8 +131,8 @@ def main() -> None:
         as_json = arguments.format == "json"
         sys.stdout.write(json.dumps({"fits": fits_json(path)}, indent=2) + "\n" if as_json else fits_table(path))
         return
-    if arguments.losses and not arguments.rows:
-        sys.stdout.write(_losses(arguments.losses, arguments.format))
+    if (arguments.losses or arguments.runs) and not arguments.rows:
+        sys.stdout.write(_others(arguments.losses, arguments.runs, arguments.format))
         return
 
     everything = read_rows(arguments.rows or ROWS)
@@ -146,6 +150,7 @@ def main() -> None:
     by_source, overall = scores(rows, predicted, low, high) if rows else ([], [])
     memory = score_memory(held, frozen=arguments.rows is not None)
     losses = arguments.losses or (None if arguments.rows else LOSSES)
+    runs = arguments.runs or (None if arguments.rows else RUNS)
     left_out: dict[str, int] = {}
     for row in everything:
         if row.excluded:
@@ -156,7 +161,7 @@ def main() -> None:
             "overall": [line._asdict() for line in overall],
             "memory": [line._asdict() for line in memory],
             "left_out": left_out,
-            **({"losses": losses_json(losses)} if losses else {}),
+            **_others_json(losses, runs),
             **({"fits": fits_json(losses)} if losses else {}),
             "published": [{"source": source, "mean_error": error, "by": by} for source, error, by in PUBLISHED],
         }
@@ -166,6 +171,8 @@ def main() -> None:
     sys.stdout.write(_table(f"step time, {how}", by_source, overall, memory, left_out, rows))
     if losses:
         sys.stdout.write("\n" + losses_table(losses) + "\n" + fits_table(losses))
+    if runs:
+        sys.stdout.write("\n" + runs_table(runs))
 
 
 def _calibration(rows: Sequence[Row], held: Sequence[Row], form: str, *, frozen_too: bool, write: bool) -> str:
@@ -189,8 +196,15 @@ def _calibration(rows: Sequence[Row], held: Sequence[Row], form: str, *, frozen_
     return "\n".join((calibration_table("step time", steps), calibration_table("memory", memories)))
 
 
-def _losses(path: Path, form: str) -> str:
-    return json.dumps({"losses": losses_json(path)}, indent=2) + "\n" if form == "json" else losses_table(path)
+def _others_json(losses: Path | None, runs: Path | None) -> dict[str, Any]:
+    return {**({"losses": losses_json(losses)} if losses else {}), **({"runs": runs_json(runs)} if runs else {})}
+
+
+def _others(losses: Path | None, runs: Path | None, form: str) -> str:
+    """The scores of losses and of whole runs."""
+    if form == "json":
+        return json.dumps(_others_json(losses, runs), indent=2) + "\n"
+    return "\n".join([*([losses_table(losses)] if losses else []), *([runs_table(runs)] if runs else [])])
 
 
 def _table(
