@@ -8,10 +8,11 @@ import click
 from llmspec.cli.loss_options import LossOptions, loss_options
 from llmspec.cli.options import DiagnosticFormat, diagnostics_option, reporting, set_option
 from llmspec.cli.price_options import price_options, warn_of_prices
+from llmspec.diagnostics import Bag
 
 if TYPE_CHECKING:
     from llmspec.cli.profiles import Calibrated
-    from llmspec.diagnostics import Bag
+    from llmspec.compile import Analysis
     from llmspec.estimate import Estimate
     from llmspec.estimate.profile import Profile
 
@@ -40,6 +41,7 @@ Output = Literal["table", "json", "csv"]
     help="Learn from the logs of runs (projects, or metrics.jsonl in them) and write what was learned as a profile.",
 )
 @click.option("--profile", metavar="NAME", help="Correct the estimate by this profile; with --calibrate, its name.  [default: none]")
+@click.option("--grid-data", type=click.Path(path_type=Path), metavar="FILE", help="Hourly g/kWh of the grid (CSV): tells the best start.")
 @loss_options
 @price_options
 @diagnostics_option
@@ -50,6 +52,7 @@ def command(
     explain: bool,
     output: Output,
     html: Path | None,
+    grid_data: Path | None,
     logs: tuple[Path, ...],
     profile: str | None,
     loss: LossOptions,
@@ -72,14 +75,19 @@ def command(
     elif not specs:
         raise click.UsageError("Missing argument 'SPEC...'.")
     if len(specs) > 1 or what_if:
-        for option, given in (("--explain", explain), ("--html", html is not None), ("--what-if", bool(what_if) and len(specs) > 1)):
+        for option, given in (
+            ("--explain", explain),
+            ("--html", html is not None),
+            ("--grid-data", grid_data is not None),
+            ("--what-if", bool(what_if) and len(specs) > 1),
+        ):
             if given:
                 raise click.UsageError(f"{option} takes one spec" + ("" if len(specs) > 1 else " without --what-if"))
         _several(specs, overrides, what_if, output, profile, loss, diagnostic_format)
     else:
         if explain and output == "csv":
             raise click.UsageError("--explain does not go into rows: ask for --format json")
-        _one(specs[0] if specs else None, overrides, explain, output, html, logs, profile, loss, diagnostic_format)
+        _one(specs[0] if specs else None, overrides, explain, output, html, grid_data, logs, profile, loss, diagnostic_format)
 
 
 def _one(
@@ -88,6 +96,7 @@ def _one(
     explain: bool,
     output: Output,
     html: Path | None,
+    grid_data: Path | None,
     logs: tuple[Path, ...],
     name: str | None,
     loss: LossOptions,
@@ -101,6 +110,8 @@ def _one(
         spec, profile, learned, before = _profile(given, overrides, logs, name, bag)
         analysis = loss.applied(analyze(spec, overrides, bag, to_build=False, profile=profile), bag)
         warn_of_prices(analysis, bag)
+        if grid_data is not None:
+            analysis = _with_start(analysis, grid_data, bag)
         change = best_change(analysis) if output != "csv" or html is not None else None
         if html is not None:
             from llmspec.cli.estimate_page import estimate_page
@@ -134,7 +145,7 @@ def _one(
 
 
 def _profile(
-    spec: Path | None, overrides: tuple[str, ...], logs: tuple[Path, ...], name: str | None, bag: "Bag"
+    spec: Path | None, overrides: tuple[str, ...], logs: tuple[Path, ...], name: str | None, bag: Bag
 ) -> "tuple[Path, Profile | None, Calibrated | None, Estimate | None]":
     """The spec, the profile to use, and where it was just learned, that and the plain estimate."""
     if not logs:
@@ -157,6 +168,17 @@ def _profile(
     bag.raise_if_errors()
     learned = write_profile(profile, place, bag)
     return spec, learned.profile, learned, plain.estimate
+
+
+def _with_start(analysis: "Analysis", grid_data: Path, bag: Bag) -> "Analysis":
+    """The analysis with the best start in it."""
+    from dataclasses import replace
+
+    from llmspec.estimate.grid_data import best_start, read_hours
+
+    figures = analysis.estimate
+    start = best_start(figures.energy, figures.wall_clock, read_hours(grid_data, bag), bag)
+    return replace(analysis, estimate=figures._replace(start=start))
 
 
 def _several(

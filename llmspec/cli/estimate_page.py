@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from llmspec import __version__
-from llmspec.cli.estimate_text import bounds, derivation, dollars, duration, gib, scaled, seconds, significant, words
+from llmspec.cli.estimate_text import bounds, derivation, dollars, duration, gib, scaled, seconds, significant, start_lines, words
 from llmspec.compile import Analysis
 from llmspec.estimate import Estimate, Quantity
 from llmspec.report import Bar, Bars, Chart, Series, bars_svg, document, folded, gallery, remark, svg, table
@@ -118,6 +118,9 @@ def _rows(figures: Estimate) -> Iterable[tuple[str, ...]]:
     yield row("cost", money.cost, dollars, price, "nobody quotes this device: set hardware.price")
     yield row("energy", energy.kwh, lambda value: f"{significant(value)} kWh", watts, "the catalog has no rated power for this device")
     yield row("carbon", carbon.total, lambda value: f"{significant(value)} kg CO2e", f"{carbon.grid.value:g} g/kWh of {grid}")
+    if figures.start is not None:
+        start = figures.start
+        yield row("best start", start.kg, lambda value: f"{significant(value)} kg CO2e", " ".join(start_lines(start)))
     meaning = f"{loss.expected.unit} {loss.meaning}\n{loss.verdict}"
     yield row("loss", loss.expected, "{:.2f}".format, meaning)
 

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from llmspec.estimate import Estimate, Quantity
 from llmspec.estimate.goodput import Goodput
 from llmspec.estimate.money import KINDS, Money
 from llmspec.variants import WORTHWHILE, Change
+
+if TYPE_CHECKING:
+    from llmspec.estimate.grid_data import Start
 
 WIDTH = 100
 BAR = 32
@@ -164,6 +167,8 @@ def _run(estimate: Estimate) -> list[str]:
         grid = carbon.grid.source.removeprefix("catalog: ").partition(",")[0]
         made = f"{carbon.grid.value:g} g/kWh of {grid}, {significant(carbon.embodied.value)} kg of it for the machines"
         lines.append(_row("  carbon", f"{significant(carbon.total.value)} kg CO2e{bounds(carbon.total, significant)}, {made}"))
+        if estimate.start is not None:
+            lines += [_row("  start" if n == 0 else "", line) for n, line in enumerate(start_lines(estimate.start))]
     lines.append(_row("  loss", f"{loss.expected.value:.2f} {loss.expected.unit}{bounds(loss.expected, '{:.2f}'.format)}"))
     lines += [_row("", line) for line in _wrapped(loss.meaning)]
     optimal = (
@@ -182,6 +187,21 @@ def _run(estimate: Estimate) -> list[str]:
     largest = max(estimate.memory.by_component, key=lambda name: estimate.memory.by_component[name])
     lines.append(_row("  dominating", f"{words(step.dominant)} in time, {words(largest)} in memory"))
     return lines
+
+
+def start_lines(start: "Start") -> list[str]:
+    """When the run emits least, and against what."""
+    best, once, mean = start.kg, start.at_once, start.mean
+    text = f"best {start.best:%Y-%m-%d %H:%M} to {start.end:%Y-%m-%d %H:%M} UTC: {significant(best.value)} kg of electricity"
+    text += f"{bounds(best, significant)} at {start.grams:.0f} g/kWh{' more' if start.hours.marginal else ''},"
+    if start.best != start.first:
+        text += f" {_change(best.value, once.value)} at once ({start.first:%Y-%m-%d %H:%M}, {significant(once.value)} kg) and"
+    return _wrapped(f"{text} {_change(best.value, mean.value)} the mean start ({significant(mean.value)} kg)")
+
+
+def _change(value: float, other: float) -> str:
+    share = 0.0 if other == 0 else value / other - 1
+    return "as much as" if abs(share) < 0.0005 else f"{abs(share):.1%} {'less' if share < 0 else 'more'} than"
 
 
 def _elsewhere(money: Money) -> list[str]:

@@ -36,7 +36,7 @@ def _overrides(price: float | None, prices: Path | None, specs: tuple[Path, ...]
 
         # A path in a spec is relative to the spec, one on the command line to the working directory.
         directories = {spec.parent for spec in specs}
-        path = str(Path.cwd() / prices) if len(directories) > 1 or prices.is_absolute() else os.path.relpath(prices, directories.pop())
+        path = str(Path.cwd() / prices) if len(directories) != 1 or prices.is_absolute() else os.path.relpath(prices, directories.pop())
         yield f"hardware.prices={scalar_text(path)}"
 
 

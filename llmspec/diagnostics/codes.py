@@ -801,6 +801,50 @@ _page(
     hardware: {accelerator: h100-sxm, prices: prices.yaml}
     """,
 )
+_page(
+    "LS554",
+    "bad-grid-data",
+    "The file of `--grid-data` is CSV in UTF-8 with a column of times (ISO 8601; UTC where no offset is given) and one of carbon "
+    "intensities. Exports of Electricity Maps (`Datetime (UTC)`, `Carbon intensity gCO₂eq/kWh (Life cycle)`) and WattTime (`point_time`, "
+    "`value` or `MOER`, in pounds a MWh) are read as they are, and so is a file with `time` and `g/kWh`.",
+    "The best start is read off these figures hour by hour; a column that was guessed wrong would name some other hour.",
+    """
+    when,carbon
+    31/01/2026 14:00,212
+    """,
+    """
+    time,g/kWh
+    2026-01-31T14:00Z,212
+    """,
+    "text",
+)
+_page(
+    "LS555",
+    "gaps-in-grid-data",
+    "The file of `--grid-data` has every hour between its first and its last. Gaps of up to six hours, five percent of all hours at most, "
+    "are filled with a straight line, and said so; more is an error.",
+    "A window with hours that nobody knows cannot be told from a good one.",
+    """
+    time,g/kWh
+    2026-01-31T00:00Z,212
+    2026-02-01T00:00Z,198
+    """,
+    """
+    time,g/kWh
+    2026-01-31T00:00Z,212
+    2026-01-31T01:00Z,207
+    """,
+    "text",
+)
+_page(
+    "LS556",
+    "grid-data-too-short",
+    "The file of `--grid-data` has at least as many hours as the run takes.",
+    "There is then no start of which the whole run would be known.",
+    "llmspec estimate specs/llama-3.1-8b.yaml --grid-data tomorrow.csv   # eight days against one",
+    "llmspec estimate specs/llama-3.1-8b.yaml --grid-data year.csv",
+    "sh",
+)
 
 # Calibration -----------------------------------------------------------------------------------------------------------------------
 

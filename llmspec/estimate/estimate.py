@@ -37,6 +37,8 @@
     energy.pue
     carbon.kg_co2e                           operational and embodied; null where energy is
     carbon.operational_kg_co2e, carbon.embodied_kg_co2e, carbon.grid_gco2e_per_kwh
+    carbon.start.<figure>                    best, end, at_once (times in UTC), operational_kg_co2e, at_once_kg_co2e, mean_kg_co2e,
+                                             worst_kg_co2e, grid_gco2e_per_kwh, column, marginal; only with --grid-data
     loss.expected                            nats per token; loss.meaning says of what
     loss.tokens_per_parameter, loss.optimal_parameters, loss.optimal_tokens, loss.optimal_loss, loss.verdict, loss.meaning
     loss.law, loss.data_set                  which law, and the named data set whose constant it has; null where none was named
@@ -52,7 +54,7 @@
     derivations.<key>                        only when asked for: unit, formula, inputs and source of each figure
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmspec.catalog import MARKETS
 from llmspec.estimate.carbon import Carbon, estimate_carbon
@@ -69,6 +71,9 @@ from llmspec.estimate.step_time import StepTime, estimate_step_time
 from llmspec.estimate.wall_clock import WallClock, estimate_wall_clock
 from llmspec.network.network import Network
 from llmspec.resolve.resolved import Resolved
+
+if TYPE_CHECKING:
+    from llmspec.estimate.grid_data import Start
 
 _MAY_BE_UNKNOWN = (
     "cost.usd",
@@ -98,6 +103,8 @@ class Estimate(NamedTuple):
     carbon: Carbon
     loss: Loss
     calibration: Corrections | None = None
+    start: "Start | None" = None
+    """When the run emits least; only where hourly intensities of its grid are given."""
 
     def quantities(self) -> dict[str, Quantity]:
         """Every figure by its key in the JSON; those that are not known are left out."""
@@ -154,6 +161,7 @@ class Estimate(NamedTuple):
             "carbon.operational_kg_co2e": self.carbon.operational,
             "carbon.embodied_kg_co2e": self.carbon.embodied,
             "carbon.grid_gco2e_per_kwh": self.carbon.grid,
+            **({f"carbon.start.{name}": quantity for name, quantity in self.start.quantities().items()} if self.start else {}),
             **{f"loss.{name}": quantity for name, quantity in loss.quantities().items()},
         }
         return {key: quantity for key, quantity in figures.items() if quantity is not None}
@@ -182,6 +190,7 @@ class Estimate(NamedTuple):
             "cost.by_market": {
                 market: {offer.provider: offer.usd for offer in self.money.all_offers if offer.market == market} for market in MARKETS
             },
+            **({f"carbon.start.{name}": value for name, value in self.start.facts().items()} if self.start else {}),
             "loss.law": self.loss.law,
             "loss.data_set": self.loss.data_set,
             "loss.meaning": self.loss.meaning,

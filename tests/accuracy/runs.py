@@ -138,7 +138,7 @@ def _contradicts(values: dict[str, str]) -> bool:
 
 
 RULES = (
-    Rule("planned", "hours of a plan, not of a run", FIGURES, _says(r"\bplan(ned)?\b", "model", "notes")),
+    Rule("planned", "hours of a plan, not of a run", FIGURES, _says(r"\bplan(?!et)", "model", "notes")),
     Rule(
         "not-one-run",
         "several models or development beside the run",

@@ -3,13 +3,13 @@
 import json
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import pytest
 
-from llmspec.cli.main import main
 from llmspec.cli.price_options import today
 from llmspec.estimate.price_age import last_day
+from tests.cli.in_process import Command, command
 
 SPEC = Path(__file__).parents[2] / "specs/llama-3.1-8b.yaml"
 OWN = """\
@@ -21,29 +21,9 @@ h100-sxm:
 """
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-class Run(Protocol):
-    def __call__(self, *arguments: object) -> Result: ...
-
-
 @pytest.fixture
-def llmspec(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `llmspec ARGUMENTS` in this process."""
-
-    def run(*arguments: object) -> Result:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Result(code, *capsys.readouterr())
-
-    return run
+def llmspec(capsys: pytest.CaptureFixture[str]) -> Command:
+    return command(capsys)
 
 
 @pytest.fixture(autouse=True)
@@ -58,14 +38,14 @@ def prices(tmp_path: Path) -> Path:
     return path
 
 
-def figures(llmspec: Run, *options: object) -> dict[str, Any]:
+def figures(llmspec: Command, *options: object) -> dict[str, Any]:
     result = llmspec("estimate", SPEC, "--format", "json", *options)
     assert result.code == 0, result.err
     found: dict[str, Any] = json.loads(result.out)
     return found
 
 
-def test_every_provider_in_every_market(llmspec: Run) -> None:
+def test_every_provider_in_every_market(llmspec: Command) -> None:
     values = figures(llmspec, "--explain")
     cost, hours = values["cost"], values["time"]["device_hours"]
     assert set(cost["by_market"]) == {"on_demand", "spot", "reserved"}
@@ -80,13 +60,13 @@ def test_every_provider_in_every_market(llmspec: Run) -> None:
         assert offer["provider"] in text and offer["instance"] in text
 
 
-def test_the_screen_has_the_cheapest_few(llmspec: Run) -> None:
+def test_the_screen_has_the_cheapest_few(llmspec: Command) -> None:
     text = llmspec("estimate", SPEC).out
     assert "on demand verda" in text and "spot verda" in text and "reserved lambda" in text
     assert "azure" not in text
 
 
-def test_markets_of_the_spec(llmspec: Run) -> None:
+def test_markets_of_the_spec(llmspec: Command) -> None:
     hours = figures(llmspec)["time"]["device_hours"]
     spot = figures(llmspec, "--set", "hardware.price=spot")["cost"]
     assert (spot["provider"], spot["usd"]) == ("nebius", pytest.approx(1.25 * hours))  # the cheapest with machines of eight
@@ -94,7 +74,7 @@ def test_markets_of_the_spec(llmspec: Run) -> None:
     assert (reserved["provider"], reserved["usd"]) == ("lambda", pytest.approx(1.85 * hours))
 
 
-def test_a_price_of_ones_own(llmspec: Run) -> None:
+def test_a_price_of_ones_own(llmspec: Command) -> None:
     values = figures(llmspec, "--price", "1.5")
     assert values["cost"]["usd"] == pytest.approx(1.5 * values["time"]["device_hours"])
     assert values["cost"]["provider"] is None
@@ -103,7 +83,7 @@ def test_a_price_of_ones_own(llmspec: Run) -> None:
     assert llmspec("estimate", SPEC, "--price", "0").code == 2
 
 
-def test_a_file_of_ones_own(llmspec: Run, prices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_ones_own(llmspec: Command, prices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(prices.parent)
     values = figures(llmspec, "--prices", "prices.yaml")
     hours = values["time"]["device_hours"]
@@ -120,7 +100,7 @@ def test_a_file_of_ones_own(llmspec: Run, prices: Path, monkeypatch: pytest.Monk
     assert json.loads(llmspec("estimate", inside, "--format", "json").out)["cost"]["provider"] == "our-cloud"
 
 
-def test_other_accelerators_keep_the_catalogs_quotes(llmspec: Run, prices: Path) -> None:
+def test_other_accelerators_keep_the_catalogs_quotes(llmspec: Command, prices: Path) -> None:
     result = llmspec("estimate", SPEC, "--prices", prices, "--set", "hardware.accelerator=h200-sxm", "--format", "json")
     assert result.code == 0
     assert "LS553" in result.err and "no `h200-sxm`" in result.err
@@ -150,7 +130,7 @@ def test_other_accelerators_keep_the_catalogs_quotes(llmspec: Run, prices: Path)
         ("h100-sxm: [\n", ":2:1", "LS010"),
     ],
 )
-def test_what_is_wrong_with_a_file(text: str, place: str, says: str, llmspec: Run, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_file(text: str, place: str, says: str, llmspec: Command, tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(text)
     result = llmspec("estimate", SPEC, "--prices", path)
@@ -161,13 +141,13 @@ def test_what_is_wrong_with_a_file(text: str, place: str, says: str, llmspec: Ru
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "."])
-def test_a_file_that_cannot_be_read(name: str, llmspec: Run, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(name: str, llmspec: Command, tmp_path: Path) -> None:
     result = llmspec("estimate", SPEC, "--prices", tmp_path / name)
     assert result.code == 1
     assert "LS552" in result.err and "--set:1:17" in result.err
 
 
-def test_old_quotes_are_said_and_change_no_figure(llmspec: Run, prices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_quotes_are_said_and_change_no_figure(llmspec: Command, prices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     young = llmspec("estimate", SPEC, "--prices", prices, "--format", "json")
     assert "LS551" not in young.err
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1801440000")  # 2027-02-01, a year and a day after the end of that January
