@@ -108,9 +108,8 @@ def test_public_exports(head: str, row: str, step: int, factor: float, column: s
     path = tmp_path / "grid.csv"
     times = [FIRST + timedelta(minutes=step * n) for n in range(48 * 60 // step)]
     # What the export has differs within the hour, around the hour's figure.
-    rows = [
-        row.format(time, 400 + 10 * (time - FIRST).total_seconds() // 3600 + (time.minute - 30 + step / 2) * (step < 60)) for time in times
-    ]
+    within = [(time.minute - 30 + step / 2) * (step < 60) for time in times]
+    rows = [row.format(time, 400 + 10 * ((time - FIRST) // timedelta(hours=1)) + more) for time, more in zip(times, within, strict=True)]
     path.write_text("\n".join([head, *rows]), encoding="utf-8")
     found = read_hours(path, Bag())
     assert (found.first, len(found.grams), found.marginal) == (FIRST, 48, marginal)
