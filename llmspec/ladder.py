@@ -148,7 +148,8 @@ def _training(large: Analysis, small: Analysis, tokens: int) -> Iterator[str]:
     yield f"training.global_batch_size={sequences}"
     written = large.composed.node
     if spec.optimizer.kind in _ADAM:
-        yield f"optimizer.learning_rate={min(HIGHEST_RATE, laws.learning_rate(run, 'auto').value):g}"
+        rate = laws.learning_rate(laws.rate_scale(small.resolved.spec, tokens), "auto").value
+        yield f"optimizer.learning_rate={min(HIGHEST_RATE, rate):g}"
         if written("schedule.min_learning_rate") is not None:
             yield "schedule.min_learning_rate=null"
     if written("schedule.warmup_steps") is not None:

@@ -279,16 +279,11 @@ def expect_loss(resolved: Resolved, parameters: Parameters, assumptions: LossAss
             best, "parameters", f"{BEST if assumptions.fit is None else BEST_COUPLED}: {optimum}", budget, basis.source
         ),
         optimal_tokens=_about(best_tokens, "tokens", f"C / (6 * optimal_parameters): {optimum}", budget, basis.source),
-        optimal_loss=Quantity(
-            basis.coefficients.loss(best, best_tokens),
-            "nats/token",
-            f"the law at the {optimum}",
-            (*inputs[1:], *basis.inputs()),
-            basis.source,
-        ),
+        optimal_loss=_optimum(best, best_tokens, f"the law at the {optimum}", (*inputs[1:], *basis.inputs()), basis, assumptions),
         within_fitted_range=within,
         meaning=basis.meaning,
-        verdict=_verdict(tokens / active, best_tokens / best, within=within),
+        # A fit to small runs is there to be asked about larger ones.
+        verdict=_verdict(tokens / active, best_tokens / best, within=within or assumptions.fit is not None),
         law=basis.name,
         data_set=assumptions.data_set,
         by_law=by_law(LawRun(total, active, parameters.non_embedding.value, tokens, bits, unique, assumptions.inference_tokens), inputs),
@@ -301,6 +296,15 @@ def expect_loss(resolved: Resolved, parameters: Parameters, assumptions: LossAss
 def _about(value: float, unit: str, formula: str, inputs: tuple[Input, ...], source: str) -> Quantity:
     """An optimum, known within a factor of two: the loss is flat around it."""
     return Quantity(value, unit, formula, inputs, source, low=value / 2, high=value * 2)
+
+
+def _optimum(
+    parameters: float, tokens: float, formula: str, inputs: tuple[Input, ...], basis: _Basis, assumptions: LossAssumptions, source: str = ""
+) -> Quantity:
+    """The loss of an optimum."""
+    value = basis.coefficients.loss(parameters, tokens)
+    low, high = _bounds(value, basis, assumptions, parameters, tokens)
+    return Quantity(value, "nats/token", formula, inputs, source or basis.source, low=low, high=high)
 
 
 def _served(active: float, tokens: float, basis: _Basis, assumptions: LossAssumptions, inputs: tuple[Input, ...]) -> Served | None:
@@ -317,5 +321,5 @@ def _served(active: float, tokens: float, basis: _Basis, assumptions: LossAssump
         Quantity(demand, "tokens", "inference_tokens", (given,), "given"),
         _about(best, "parameters", optimum, values, source),
         _about(length, "tokens", optimum, values, source),
-        Quantity(basis.coefficients.loss(best, length), "nats/token", f"the law at the {optimum}", values, source),
+        _optimum(best, length, f"the law at the {optimum}", values, basis, assumptions, source),
     )

@@ -324,6 +324,8 @@ def test_the_estimate_of_a_named_data_set() -> None:
     served = with_loss(plain, resolved, LossAssumptions(inference_tokens=1e12)).to_json()["loss"]["inference"]
     assert served["optimal_parameters"] < plain.parameters.total.value < neutral.optimal_parameters.value
     assert set(served) == {"tokens", "optimal_parameters", "optimal_tokens", "optimal_loss"}
+    assert neutral.optimal_loss.low and neutral.optimal_loss.high
+    assert neutral.optimal_loss.low < neutral.optimal_loss.value < neutral.optimal_loss.high
     eight = estimate(*make(GPT2, training=RUN | {"max_tokens": 10_000_000_000}, precision="fp8", hardware=H100)).loss
     assert 1 < eight.expected.value / neutral.expected.value < 1.01
 
