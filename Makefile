@@ -60,8 +60,9 @@ bench: install  ## measure start-up, builds and training speed
 
 # ROWS=FILE, LOSSES=FILE and RUNS=FILE score other files with the frozen constants; FIT=1 fits them to all rows and writes the catalog's; FORMAT=json.
 # CALIBRATION=1 asks whether a few rows of a cluster help to predict its others; with FIT=1 it writes the prior for that.
+# SEARCH=1 asks how often the fastest of several published layouts of one model is found.
 accuracy: install  ## score the estimates against published measurements, each source by a fit that has not seen it
-	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.accuracy $(if $(ROWS),--rows "$(ROWS)") $(if $(LOSSES),--losses "$(LOSSES)") $(if $(RUNS),--runs "$(RUNS)") $(if $(FIT),--fit) $(if $(CALIBRATION),--calibration) $(if $(FORMAT),--format $(FORMAT))
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.accuracy $(if $(ROWS),--rows "$(ROWS)") $(if $(LOSSES),--losses "$(LOSSES)") $(if $(RUNS),--runs "$(RUNS)") $(if $(FIT),--fit) $(if $(CALIBRATION),--calibration) $(if $(SEARCH),--search) $(if $(FORMAT),--format $(FORMAT))
 
 pictures: install  ## draw the README's pictures from a finished quickstart
 	$(BIN)/python -m tests.bench.pictures

@@ -28,6 +28,7 @@ from tests.accuracy.memory import MemoryScore, leave_one_out_memory, score_memor
 from tests.accuracy.rows import ROWS, Row, read_rows
 from tests.accuracy.runs import RUNS, runs_json, runs_table
 from tests.accuracy.score import Array, Bounds, Score, bounds_of, class_of, find_bounds, score
+from tests.accuracy.search import groups_of, score_search, search_table
 from tests.accuracy.table import columns
 
 EFFICIENCY = Path(__file__).parents[2] / "llmspec/catalog/efficiency.yaml"
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help="score this file with the frozen constants")
     parser.add_argument("--losses", type=Path, help="score the laws of the loss on this file; alone, nothing else is scored")
     parser.add_argument("--fits", action="store_true", help="only score how well fits to small runs predict the large ones")
+    parser.add_argument("--search", action="store_true", help="only score how often the fastest of several published layouts is found")
     parser.add_argument("--fit", action="store_true", help="fit the constants to all rows and write them to the catalog")
     parser.add_argument(
         "--calibration", action="store_true", help="score calibration on held-out halves of clusters; nothing else is scored"
@@ -145,6 +147,13 @@ def main() -> None:
         predicted, low, high = frozen(rows) if rows else (np.zeros(0), np.zeros(0), np.zeros(0))
     else:
         predicted, low, high = leave_one_out(rows)
+    if arguments.search:
+        if arguments.format == "json":
+            found = [line._asdict() for line in score_search(groups_of(rows, predicted))]
+            sys.stdout.write(json.dumps({"search": found}, indent=2) + "\n")
+        else:
+            sys.stdout.write(search_table(rows, predicted))
+        return
     if arguments.fit:
         write_constants(rows, find_bounds(rows, predicted, _measured(rows), weights(rows)), held)
     by_source, overall = scores(rows, predicted, low, high) if rows else ([], [])
@@ -160,6 +169,7 @@ def main() -> None:
             "by_source": [line._asdict() for line in by_source],
             "overall": [line._asdict() for line in overall],
             "memory": [line._asdict() for line in memory],
+            "search": [line._asdict() for line in score_search(groups_of(rows, predicted))],
             "left_out": left_out,
             **_others_json(losses, runs),
             **({"fits": fits_json(losses)} if losses else {}),
@@ -169,6 +179,8 @@ def main() -> None:
         return
     how = "frozen constants" if arguments.rows else "each source by a fit that has not seen it"
     sys.stdout.write(_table(f"step time, {how}", by_source, overall, memory, left_out, rows))
+    if groups_of(rows, predicted):
+        sys.stdout.write("\n" + search_table(rows, predicted))
     if losses:
         sys.stdout.write("\n" + losses_table(losses) + "\n" + fits_table(losses))
     if runs:
