@@ -120,7 +120,8 @@ def command(
     searched too: the fastest run that the budget pays, the cheapest that meets the deadline, the cheapest that reaches the loss; with
     --vary-size or --vary-tokens the lowest loss that budget and deadline allow.
 
-    Layouts that cannot be built yet are shown beside the best one that can.
+    Layouts that cannot be built yet are shown beside the best one that can. Of layouts within 1% of each other, that which changes SPEC
+    least is taken.
     """
     if (vary_size or vary_tokens) and budget is None and deadline is None and wanted_loss is None:
         raise click.UsageError("--vary-size and --vary-tokens need a goal: --budget, --deadline or --loss")

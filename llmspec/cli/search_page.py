@@ -46,7 +46,7 @@ def _remarks(path: Path, result: Result) -> Iterable[str]:
 
 def _name(result: Result, found: Finalist) -> str:
     unbuilt = "" if found.buildable else "\nnot built yet"
-    place = f"{devices_name(found)}: " if result.request.goal.given or found.point != result.best[0].point else ""
+    place = f"{devices_name(found)}: " if result.request.goal.given or len({one.point for one in result.best}) > 1 else ""
     return f"{place}{layout_name(spec_of(found))}{unbuilt}"
 
 

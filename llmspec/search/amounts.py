@@ -41,7 +41,14 @@ def with_tokens(base: Base, tokens: float) -> Changes:
 
 
 def loss_at(base: Base, changes: Changes, tokens: float, assumptions: LossAssumptions) -> float | None:
-    """The expected loss after so many tokens; None where that is no spec."""
+    """The expected loss after so many tokens; None where that is no spec.
+
+    Args:
+        base: The model, of its own size.
+        changes: What makes that size of the spec that was written.
+        tokens: Tokens of the run.
+        assumptions: What the loss rests on beside the spec.
+    """
     resolved = changed(base.composed, (*changes, *with_tokens(base, tokens)))
     if resolved is None:
         return None
@@ -49,7 +56,7 @@ def loss_at(base: Base, changes: Changes, tokens: float, assumptions: LossAssump
 
 
 def tokens_for_loss(base: Base, changes: Changes, loss: float, assumptions: LossAssumptions) -> float | None:
-    """The tokens after which a loss is expected; None where no number of them reaches it."""
+    """The tokens after which a loss is expected; None where no number of them reaches it. Arguments as those of `loss_at`."""
     most = loss_at(base, changes, MOST_TOKENS, assumptions)
     if most is None or most > loss:
         return None

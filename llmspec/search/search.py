@@ -400,7 +400,7 @@ class _Seeker:
             quickest = [int(index) for index in faster[np.argsort(pace[faster], kind="stable")[:MOST_BARELY]]]
             rows = {index: scored.columns.row(index) for index in quickest}
             tight = self.first(scored, [index for index, row in rows.items() if is_built(scored.space, row.member, row)])
-        return best, unbuilt, tight
+        return sorted(best, key=lambda one: one.pace), sorted(unbuilt, key=lambda one: one.pace), tight
 
     # Over many devices
 
@@ -412,7 +412,7 @@ class _Seeker:
             training = base.resolved.spec.training
             wanted: float | None = None
             if goal.loss is not None:
-                wanted = tokens_for_loss(self.base, size, goal.loss, self.assumptions or LossAssumptions())
+                wanted = tokens_for_loss(base, size, goal.loss, self.assumptions or LossAssumptions())
                 if wanted is None:
                     continue
                 wanted = float(rounded_up(wanted))
@@ -433,7 +433,7 @@ class _Seeker:
                 tokens = wanted if wanted is not None else self.affordable(training.max_tokens, hours, money)
                 loss = None
                 if self.varies and goal.loss is None:
-                    loss = loss_at(self.base, size, tokens, self.assumptions or LossAssumptions())
+                    loss = loss_at(base, size, tokens, self.assumptions or LossAssumptions())
                 found.append(_Option(scored, size, hours, money, tokens, loss))
         return found
 
@@ -453,12 +453,14 @@ class _Seeker:
         return float(rounded_down(min(limits))) if limits else float(own)
 
     def order(self, scored: Scored) -> Any:
-        """Rows that fit with a margin, the fastest first; those that fit barely where none does."""
+        """Rows that fit with a margin, the best first; those that fit barely where none does."""
         pace = paces(scored)
         for fits in (scored.safe, scored.scores.fits):
             some = np.flatnonzero(fits)
             if len(some):
-                return some[np.argsort(pace[some], kind="stable")]
+                # Those that are as good as the fastest come first, the one that changes least before the others.
+                near = pace[some] <= pace[some].min() * (1 + WORTHWHILE)
+                return some[np.lexsort((pace[some], np.where(near, distances(scored)[some], 0), ~near))]
         return np.zeros(0, dtype=int)
 
     def key(self, hours: float, usd: float | None, loss: float | None) -> tuple[float, ...]:
@@ -467,7 +469,8 @@ class _Seeker:
         money = usd if usd is not None else np.inf
         late = max(0.0, hours / goal.deadline - 1) if goal.deadline is not None else 0.0
         dear = max(0.0, money / goal.budget - 1) if goal.budget is not None else 0.0
-        missed = late + dear
+        poor = max(0.0, loss / goal.loss - 1) if goal.loss is not None and loss is not None else 0.0
+        missed = late + dear + poor
         missed = missed if missed > 1e-9 else 0.0
         if goal.loss is not None or (goal.deadline is not None and not self.varies):
             return missed, money, hours
@@ -497,7 +500,7 @@ class _Seeker:
             if goal.loss is not None:
                 if found.loss <= goal.loss:
                     break
-                tokens = rounded_up(tokens * 1.01)
+                tokens = rounded_up(tokens * 1.03)
                 continue
             over = [found.hours / goal.deadline] if goal.deadline is not None else []
             over += [found.usd / goal.budget] if goal.budget is not None and found.usd is not None else []
@@ -586,7 +589,7 @@ class _Seeker:
         goal = self.request.goal.loss
         assert goal is not None
         sizes = list(sizes_of(self.base)) if self.request.vary_size else [((), self.base)]
-        lowest = [loss_at(self.base, size, MOST_TOKENS, self.assumptions or LossAssumptions()) for size, _ in sizes]
+        lowest = [loss_at(base, size, MOST_TOKENS, self.assumptions or LossAssumptions()) for size, base in sizes]
         least = min((loss for loss in lowest if loss is not None), default=0.0)
         if least > goal:
             self.bag.add(problems.never_that_low(self.base.resolved, goal, least, varied=self.request.vary_size))
@@ -636,8 +639,28 @@ def paces(scored: Scored) -> Any:
     return scored.scores.seconds / scored.columns.batch
 
 
+def distances(scored: Scored) -> Any:
+    """In how many fields each row differs from the spec's own layout."""
+    columns, spec = scored.columns, scored.space.base.resolved.spec
+    layout = spec.parallelism
+    families = []
+    for member in scored.space.members:
+        wanted = ((_field(spec, path), value) for path, value in member.family.wanted().items() if value is not None)
+        families.append(sum(own != value for own, value in wanted))
+    differ = np.array(families)[columns.member]
+    numbers = {
+        "tensor": layout.tensor,
+        "pipeline": layout.pipeline,
+        "context": layout.context,
+        "micro_batch": spec.training.micro_batch_size,
+        "checkpointing": list(CHECKPOINTINGS).index(layout.activation_checkpointing),
+        "shard_size": layout.shard_size,
+    }
+    return differ + sum((getattr(columns, name) != own).astype(int) for name, own in numbers.items())
+
+
 def by_kind(scored: Scored, fits: Any) -> list[list[int]]:
-    """Rows that fit by kind of layout, the kinds by their fastest, a few of the fastest rows of each."""
+    """Rows that fit by kind of layout, the kinds by their fastest, a few of each: of those as good as its fastest, what changes least."""
     some = np.flatnonzero(fits)
     order = some[np.argsort(paces(scored)[some], kind="stable")]
     columns = scored.columns
@@ -648,9 +671,13 @@ def by_kind(scored: Scored, fits: Any) -> list[list[int]]:
         values, place = np.unique(column, return_inverse=True)
         key = key * len(values) + place[order]
     kinds: dict[int, list[int]] = {}
+    pace, distance = paces(scored), distances(scored)
     first, inverse = np.unique(key, return_index=True)[1], np.unique(key, return_inverse=True)[1]
     for kind in np.argsort(first, kind="stable"):
-        kinds[int(kind)] = [int(index) for index in order[np.flatnonzero(inverse == kind)[:TRIES]]]
+        rows = order[np.flatnonzero(inverse == kind)]
+        near = rows[pace[rows] <= pace[rows[0]] * (1 + WORTHWHILE)]
+        near = near[np.lexsort((pace[near], distance[near]))]
+        kinds[int(kind)] = [int(index) for index in (*near, *rows[len(near) :])][:TRIES]
     return list(kinds.values())
 
 

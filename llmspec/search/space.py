@@ -33,6 +33,7 @@ Changes = tuple[tuple[str, str], ...]
 # `COUNTED` are those that the columns know: a family is not refused for the numbers of its representative.
 COUNTED = frozenset(("LS302", "LS362", "LS386", "LS403", "LS404", "LS405", "LS406", "LS407", "LS411", "LS412"))
 LAYOUT_RULES = COUNTED | {"LS370", "LS371", "LS372", "LS373", "LS376", "LS378", "LS379"}
+KINDS = ("tensor", "pipeline", "context", "expert")
 # The rule on accelerators that emitted projects cannot drive.
 NOT_DRIVEN = "LS356"
 # A batch that a law chooses is rounded to what devices divide, but not to more than this times what the law says.
@@ -122,6 +123,8 @@ class Space(NamedTuple):
     """What is known of which layouts are built."""
     allowed: dict[Any, bool]
     """What is known of which layouts the rules allow."""
+    kept: dict[tuple[bool, int, int], Tokens]
+    """What is known of the tokens that are kept."""
 
 
 class Columns(NamedTuple):
@@ -249,6 +252,7 @@ def space_of(base: Base, size: Changes, accelerator: str, per_node: int, tight: 
         {name: code for name, code in refused.items() if name not in names},
         {},
         {},
+        {},
     )
 
 
@@ -270,12 +274,12 @@ class Degrees(NamedTuple):
     expert: int
 
 
-def _degrees(space: Space, devices: int) -> Iterator[Degrees]:
-    """Degrees that divide the devices and the model, whatever the batch."""
+def _degrees(space: Space, devices: int, closed: frozenset[str]) -> Iterator[Degrees]:
+    """Degrees that divide the devices and the model, whatever the batch; 1 where a kind of parallelism is closed."""
     shape = space.shape
-    layers, sequence = int(shape.layers), int(shape.sequence)
-    tensors = divisors(gcd(gcd(int(shape.heads), int(shape.kv_heads)), int(shape.ffn)))
-    experts = divisors(int(shape.experts)) if shape.experts else [1]
+    layers, sequence = 1 if "pipeline" in closed else int(shape.layers), 1 if "context" in closed else int(shape.sequence)
+    tensors = divisors(gcd(gcd(int(shape.heads), int(shape.kv_heads)), int(shape.ffn))) if "tensor" not in closed else [1]
+    experts = divisors(int(shape.experts)) if shape.experts and "expert" not in closed else [1]
     plain = space.members[0].layout._replace(devices=float(devices))
     for tensor in tensors:
         if devices % tensor:
@@ -351,6 +355,13 @@ def is_built(space: Space, member: int, degrees: "Degrees | Row") -> bool:
     return space.built[key]
 
 
+def _is_built_at_all(space: Space, name: str) -> bool:
+    """Whether projects are written for a kind of parallelism with any family."""
+    tensor, pipeline, context, expert = (2 if kind == name else 1 for kind in KINDS)
+    some = Degrees(tensor, False, pipeline, list(SCHEDULES).index("1f1b"), 1, context, expert)
+    return any(is_built(space, member, some) for member in range(len(space.members)))
+
+
 def buildable(resolved: Resolved) -> bool:
     """Whether a project can be built of a spec that drives its devices."""
     return not any(True for _ in check_buildable(resolved)) and not any(
@@ -360,19 +371,19 @@ def buildable(resolved: Resolved) -> bool:
 
 def _is_allowed(space: Space, member: int, degrees: Degrees) -> bool:
     """Whether the rules allow a family with kinds of parallelism that the columns have no condition for, such as a certain optimizer."""
-    key = member, *(getattr(degrees, name) > 1 for name in ("tensor", "pipeline", "context", "expert"))
+    key = member, *(getattr(degrees, name) > 1 for name in KINDS)
     if key not in space.allowed:
         found = check(_with(space.members[member].resolved, degrees), space.base.network, None)
         errors = [one.code for one in found if one.severity == "error" and one.code not in COUNTED]
         space.allowed[key] = not errors
         if errors:
-            kinds = " and ".join(name for name in ("tensor", "pipeline", "context", "expert") if getattr(degrees, name) > 1)
+            kinds = " and ".join(name for name in KINDS if getattr(degrees, name) > 1)
             space.refused.setdefault(f"{space.members[member].family.name} with {kinds}", errors[0])
     return space.allowed[key]
 
 
 def _with(resolved: Resolved, degrees: "Degrees | Row") -> Resolved:
-    fields: dict[str, object] = {name: int(getattr(degrees, name)) for name in ("tensor", "pipeline", "context", "expert")}
+    fields: dict[str, object] = {name: int(getattr(degrees, name)) for name in KINDS}
     fields |= {"stages_per_device": int(degrees.virtual), "pipeline_schedule": list(SCHEDULES)[degrees.schedule]}
     fields["sequence_parallel"] = bool(degrees.sequence_parallel)
     parallelism = resolved.spec.parallelism.model_copy(update=fields)
@@ -385,7 +396,8 @@ def columns_of(space: Space, point: Point, *, built_only: bool = False) -> Colum
     by_replicas: dict[int, list[tuple[int, int]]] = {}
     blocks: list[Columns] = []
     kinds = len(CHECKPOINTINGS)
-    for degrees in _degrees(space, devices):
+    closed = frozenset(name for name in KINDS if built_only and not _is_built_at_all(space, name))
+    for degrees in _degrees(space, devices, closed):
         replicas = devices // (degrees.tensor * degrees.pipeline * degrees.context)
         if replicas not in by_replicas:
             by_replicas[replicas] = shared.of(replicas)
@@ -488,7 +500,7 @@ class KeptTokens:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self.counted: dict[tuple[bool, int, int], Tokens] = {}
+        self.counted = space.kept
 
     def of(self, compile: bool, checkpointing: int, micro_batch: int) -> Tokens:
         """For one combination."""

@@ -2,7 +2,7 @@
 
 A group is all rows of one source whose lowered model, machine, number of devices, batch, number format, kernels and share of trained
 weights are the same; its layouts differ in degrees, sharding, micro batch, schedule or recomputation. Rows that are lowered to the same
-layout are one measurement, their mean. In a group of three layouts or fewer the fastest is always among the first three: these do not count.
+layout are one measurement, their mean. In a group of three layouts or fewer the fastest always is among the first three: not counted.
 """
 
 from collections import Counter
