@@ -227,10 +227,10 @@ def gains(result: Result, found: Finalist) -> str:
     }
     enough = SMALL_GAIN * own.step_time.step.value
     told = sorted(((value, name) for name, value in differ.items() if abs(value) >= enough), key=lambda entry: -abs(entry[0]))
-    saved = [f"{words(name)} -{seconds(-value)}" for value, name in told[:MOST_PARTS] if value < 0]
-    spent = [f"{words(name)} +{seconds(value)}" for value, name in told[:MOST_PARTS] if value > 0]
+    saved = [f"{seconds(-value)} of {words(name)}" for value, name in told[:MOST_PARTS] if value < 0]
+    spent = [f"{seconds(value)} on {words(name)}" for value, name in told[:MOST_PARTS] if value > 0]
     pieces = ([f"saves {', '.join(saved)}"] if saved else []) + ([f"spends {', '.join(spent)}"] if spent else [])
-    return "; ".join(pieces)
+    return ", ".join(pieces)
 
 
 def spends(figures: Estimate) -> str:
