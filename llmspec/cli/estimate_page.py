@@ -4,7 +4,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from llmspec import __version__
-from llmspec.cli.estimate_text import bounds, derivation, dollars, duration, gib, scaled, seconds, significant, start_lines, words
+from llmspec.cli.estimate_text import (
+    all_offers,
+    bounds,
+    derivation,
+    dollars,
+    duration,
+    gib,
+    scaled,
+    seconds,
+    significant,
+    start_lines,
+    words,
+)
 from llmspec.compile import Analysis
 from llmspec.estimate import Estimate, Quantity
 from llmspec.report import Bar, Bars, Chart, Series, bars_svg, document, folded, gallery, remark, svg, table
@@ -37,6 +49,7 @@ def estimate_page(spec: Path, overrides: Sequence[str], analysis: Analysis, chan
             table(("", "estimate", ""), _rows(figures), wrapped=True),
             gallery(pictures),
             *_alone(nodes),
+            *_all_offers(figures),
             folded(
                 "How each figure comes about",
                 (
@@ -168,6 +181,12 @@ def _offers(figures: Estimate) -> list[tuple[str, str]]:
     quoted = f"; quotes of {' to '.join(dict.fromkeys((dates[0], dates[-1])))}" if dates else ""
     rest = f"; {left} dearer ones left out" if left > 0 else ""
     return [(bars_svg(Bars("Cost by provider", "", tuple(bars), dollars)), f"Cheapest quote without commitment of each{quoted}{rest}")]
+
+
+def _all_offers(figures: Estimate) -> list[str]:
+    """Every provider in every market, folded away."""
+    offers = all_offers(figures.money)
+    return [folded("Who rents the accelerator out", ((f"{len(offers) - 2} offers, the cheapest first", offers[1:]),))] if offers else []
 
 
 def _label(figures: Estimate) -> str:

@@ -69,7 +69,7 @@ def estimate_table(estimate: Estimate, *, explain: bool = False, advice: Iterabl
         *advice,
     ]
     if explain:
-        lines += ["", *_all_offers(estimate.money)]
+        lines += ["", *all_offers(estimate.money)]
         lines += ["", _bold("How each figure comes about")]
         for key, quantity in estimate.quantities().items():
             lines += ["", *derivation(key, quantity)]
@@ -214,7 +214,7 @@ def _elsewhere(money: Money) -> list[str]:
     return _wrapped("; ".join(parts), WIDTH - LABEL + 10) if parts else []
 
 
-def _all_offers(money: Money) -> list[str]:
+def all_offers(money: Money) -> list[str]:
     """Every provider that has the accelerator, in every market."""
     if not money.all_offers:
         return []

@@ -1,8 +1,8 @@
 """Whose prices an estimate takes: options of `llmspec estimate` and `search`, which are fields of the spec said shorter."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +40,10 @@ def _overrides(price: float | None, prices: Path | None, specs: tuple[Path, ...]
         yield f"hardware.prices={scalar_text(path)}"
 
 
-def today() -> date:
-    """The day; that of SOURCE_DATE_EPOCH where builds are to be reproduced."""
+def today() -> str:
+    """The day, such as 2026-11-23; that of SOURCE_DATE_EPOCH where builds are to be reproduced."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return datetime.fromtimestamp(int(epoch), UTC).date() if epoch.isdecimal() else date.today()
+    return time.strftime("%Y-%m-%d", time.gmtime(int(epoch)) if epoch.isdecimal() else time.localtime())
 
 
 def warn_of_prices(analysis: "Analysis", bag: Bag) -> None:

@@ -14,7 +14,7 @@ from llmspec.estimate.configuration import shard_stage
 from llmspec.estimate.correction import Stepping
 from llmspec.estimate.derivation import Input, Quantity, constant, counted, field
 from llmspec.estimate.step_time import StepTime
-from llmspec.network.network import Network
+from llmspec.network.network import Network, Weight
 from llmspec.network.optimizer_state import optimizer_state_bytes
 from llmspec.resolve.resolved import Resolved
 
@@ -95,11 +95,15 @@ class Goodput(NamedTuple):
 def checkpoint_bytes(resolved: Resolved, network: Network) -> int:
     """Bytes of one checkpoint: weights in fp32 and what the optimizer remembers of them; DeepSpeed keeps 16-bit weights beside these."""
     spec = resolved.spec
-    kinds = {(weight.shape, weight.layer is None): weight for weight in network.weights}
-    remembered = {kind: optimizer_state_bytes(spec.optimizer, weight) for kind, weight in kinds.items()}
     mixed = spec.parallelism.engine == "deepspeed" and spec.precision in ("bf16", "fp16")
-    weights = network.num_parameters * (6 if mixed else 4)
-    return weights + sum(remembered[weight.shape, weight.layer is None] for weight in network.weights)
+    # Layers are alike: what is kept of a weight is asked once for each shape, inside the layers and outside.
+    kinds: dict[tuple[tuple[int, ...], bool], tuple[Weight, int]] = {}
+    for weight in network.weights:
+        kind = weight.shape, weight.layer is None
+        kinds[kind] = weight, kinds[kind][1] + 1 if kind in kinds else 1
+    return sum(
+        count * ((6 if mixed else 4) * weight.size + optimizer_state_bytes(spec.optimizer, weight)) for weight, count in kinds.values()
+    )
 
 
 def _holders(resolved: Resolved) -> int:

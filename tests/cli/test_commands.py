@@ -39,7 +39,19 @@ def test_options_are_these(llmspec: Run) -> None:
     prices = {"--price", "--prices"}
     options = {
         "validate": {"--set", "--format"},
-        "estimate": {"--set", "--what-if", "--explain", "--format", "--html", "--calibrate", "--profile", "--diagnostics", *loss, *prices},
+        "estimate": {
+            "--set",
+            "--what-if",
+            "--explain",
+            "--format",
+            "--html",
+            "--grid-data",
+            "--calibrate",
+            "--profile",
+            "--diagnostics",
+            *loss,
+            *prices,
+        },
         "build": {"--output", "--plan", "--diff", "--check", "--set", "--format"},
         "compare": {"--output-dir", "--format", "--html", "--diagnostics"},
         "ladder": {"--sizes", "--tokens-per-parameter", "--output", "--set", "--diagnostics"},

@@ -1,5 +1,6 @@
 """Goodput: against a simulation of failing runs, published runs, and the interval that a search finds best."""
 
+import math
 import random
 
 import pytest
@@ -123,11 +124,23 @@ def test_size_of_a_checkpoint() -> None:
     assert checkpoint_bytes(resolved, network) * 14 / 12 == pytest.approx(2.3 * 2**40, rel=0.05)
 
 
-def test_the_catalog_has_a_source_for_every_figure() -> None:
-    for name, rows in table("reliability.yaml").all().items():
-        for row in rows if isinstance(rows, list) else [rows]:
-            assert row["source"], name
-    known = reliability()
-    for spread in known:
-        assert 0 < spread.low <= spread.value <= spread.high
-    assert known.failures.low < 419 / (16_384 * 54 * 24) < known.failures.high
+def test_figures_of_the_catalog_are_those_of_its_sources() -> None:
+    rows = table("reliability.yaml").all()
+    known = rows.pop("figures")
+    ends = {
+        "failures": [[row["count"] / (row["devices"] * row["hours"])] for row in rows["failures"]],
+        "restart": [[row["minutes"] / 60] for row in rows["restart"]],
+        "storage": [[row["low"] * 1e9, row["high"] * 1e9] for row in rows["storage"]],
+        "host_copy": [[row["low"] * 1e9, row["high"] * 1e9] for row in rows["host_copy"]],
+        "pause": [[row["low"], row["high"]] for row in rows["pause"]],
+    }
+    assert set(ends) == set(rows) and set(known) == {*ends, "stepping"}
+    for name, pairs in ends.items():
+        assert all(row["source"] for row in rows[name])
+        lows, highs = [pair[0] for pair in pairs], [pair[-1] for pair in pairs]
+        figure = known[name]
+        assert (figure["low"], figure["high"]) == (pytest.approx(min(lows), rel=1e-3), pytest.approx(max(highs), rel=1e-3))
+        assert figure["value"] == pytest.approx(math.exp(sum(map(math.log, lows + highs)) / len(lows + highs)), rel=1e-3)
+        assert all(row["run"] in figure["source"] for row in rows[name])
+    failures = reliability().failures
+    assert failures.low < 419 / (16_384 * 54 * 24) < failures.high
