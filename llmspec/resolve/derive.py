@@ -6,7 +6,7 @@ without numbers, and a test holds that every field marked there is filled here.
 
 from typing import NamedTuple
 
-from llmspec.catalog import Accelerator, skypilot_name
+from llmspec.catalog import Accelerator, reliability, skypilot_name
 from llmspec.resolve import batches, laws
 from llmspec.spec.schema import Spec
 from llmspec.spec.schema.launch import LocalLaunch, TorchrunLaunch
@@ -17,6 +17,10 @@ AMD_IMAGE = "rocm/pytorch:rocm7.1.1_ubuntu24.04_py3.12_pytorch_release_2.10.0"
 MICRO_BATCH_TOKENS = 16_384
 MAX_WARMUP_STEPS = 2000
 MAX_STEPS_BETWEEN = 1000
+# Checkpoints in the time between two failures, at least.
+FAILURE_PARTS = 40
+# Share of the peak that a run reaches, where a rough figure does.
+USUAL_SHARE = 0.4
 FFN_MULTIPLE = 64
 # What torch.optim.lr_scheduler.OneCycleLR divides by: the peak for the first rate, and that for the last.
 ONE_CYCLE_RISE, ONE_CYCLE_FALL = 25, 10_000
@@ -239,6 +243,28 @@ def every(spec: Spec) -> Derived:
     """A tenth of the run, at most 1000 steps."""
     steps = max(1, min(MAX_STEPS_BETWEEN, spec.training.max_steps // 10))
     return Derived(steps, f"a tenth of max_steps {spec.training.max_steps}, at most {MAX_STEPS_BETWEEN}")
+
+
+def checkpoint_every(spec: Spec, accelerator: Accelerator | None) -> Derived:
+    """A tenth of the run, at most 1000 steps, and at most a fortieth of the time between failures.
+
+    Half of that is lost with each failure, so an eightieth of the run. Twice the devices fail twice as often and take half as long for a
+    step, so that the steps depend on the work in them alone. How long a step takes is not known here: its FLOPs at 40% of the peak
+    tell it well enough.
+    """
+    usual = every(spec)
+    devices = spec.hardware.nodes * spec.hardware.accelerators_per_node
+    if accelerator is None or accelerator.is_cpu:
+        return usual
+    peak = max(accelerator.peak_tflops.get(name, 0.0) for name in ("bf16", "fp16", "fp32")) * 1e12
+    tokens = spec.training.global_batch_size * spec.training.sequence_length
+    seconds = laws.scale(spec, tokens).flops_per_token * tokens / (USUAL_SHARE * peak * devices)
+    hours = 1 / (reliability().failures.value * devices)
+    steps = hours * 3600 / FAILURE_PARTS / seconds
+    if usual.value == 1 or steps >= MAX_STEPS_BETWEEN or steps * 10 >= spec.training.max_steps:
+        return usual
+    rounded = max(1, int(float(f"{steps:.1e}")))  # two digits, as of a rule of thumb
+    return Derived(rounded, f"a fortieth of the {hours:.1f} hours between failures of {devices:,} devices, at {seconds:.2g} s a step")
 
 
 def local_launch(spec: Spec) -> Derived:

@@ -66,7 +66,7 @@ def resolve(composed: Composed, spec: Spec, bag: Bag) -> Resolved:
         ("schedule.rise_steps", derive.rise_steps),
         ("schedule.fall_steps", derive.fall_steps),
         ("precision", lambda spec: derive.precision(spec, accelerator)),
-        ("checkpoint.every", derive.every),
+        ("checkpoint.every", lambda spec: derive.checkpoint_every(spec, accelerator)),
         ("checkpoint.asynchronous", lambda spec: derive.asynchronous(spec, accelerator)),
         ("evaluation.every", derive.every),
         *((path, lambda _, found=found: found) for path, found in launchers.items()),

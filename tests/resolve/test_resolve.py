@@ -81,6 +81,21 @@ def test_derived_values(path: Path, overrides: list[str], field: str, expected: 
         assert origin.text == f"derived: {rule}"
 
 
+@pytest.mark.parametrize(("nodes", "expected"), [(1, 36), (8, 36), (2048, 36)])
+def test_runs_of_long_steps_are_saved_often(path: Path, nodes: int, expected: int) -> None:
+    large = ["architecture.hidden_size=16384", "architecture.num_layers=126", "architecture.attention={kind: mha, num_heads: 128}"]
+    run = ["training.sequence_length=8192", "training.global_batch_size=2048", "training.max_steps=1M", "training.micro_batch_size=1"]
+    hardware = ["hardware.accelerator=h100-sxm", "hardware.accelerators_per_node=8", f"hardware.nodes={nodes}"]
+    found = resolved(path, SMALL, *large, *run, *hardware)
+    assert found.spec.checkpoint.every == expected
+    assert found.spec.evaluation.every == 1000
+    # 126 layers of 12 h^2 or so at six FLOPs a token and entry; one failure in 45,331 device hours.
+    seconds = 6 * 126 * 12 * 16384**2 * 1.06 * 2048 * 8192 / (0.4 * 989e12 * nodes * 8)
+    assert expected * seconds == pytest.approx(45_331 * 3600 / (nodes * 8) / 40, rel=0.1)
+    assert "a fortieth of the" in found.origin("checkpoint.every").text
+    assert resolved(path, SMALL, *run, *hardware).spec.checkpoint.every == 1000
+
+
 @pytest.mark.parametrize(
     ("overrides", "local", "torchrun"),
     [

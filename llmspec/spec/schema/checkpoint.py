@@ -10,9 +10,9 @@ from llmspec.spec.schema.base import Count, Section, derived
 class Checkpoint(Section):
     """When the run is saved."""
 
-    every: Count = derived("a tenth of max_steps, at most 1000")
+    every: Count = derived("a tenth of max_steps, at most 1000, and a fortieth of the time between failures")
     """Steps between checkpoints. The first step is saved too, so that a save that fails does so at once, and so is the last.
-    Default: a tenth of the run, at most 1000."""
+    Default: a tenth of the run, at most 1000, and at most a fortieth of the time between failures of so many devices."""
 
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many checkpoints stay on disk, the newest. Default: 3."""
