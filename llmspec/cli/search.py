@@ -90,6 +90,7 @@ def _names(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @click.option("--top", type=click.IntRange(1, 50), default=5, show_default=True, help="How many layouts to print.")
 @click.option("--apply", "applies", is_flag=True, help="Write the best layout into SPEC; comments and order stay.")
 @set_option
+@click.option("--profile", metavar="NAME", help="Correct the figures by what `estimate --calibrate` learned.")
 @loss_options
 @price_options
 @click.option("--format", "output", type=click.Choice(("table", "json", "csv")), default="table", show_default=True)
@@ -109,6 +110,7 @@ def command(
     top: int,
     applies: bool,
     overrides: tuple[str, ...],
+    profile: str | None,
     loss: LossOptions,
     output: Output,
     html: Path | None,
@@ -136,7 +138,12 @@ def command(
     request = Request(Goal(budget, deadline, wanted_loss), accelerators, nodes, providers, vary_size, vary_tokens, unbuilt, top)
     written = None
     with reporting(diagnostic_format, written=applies) as bag:
-        result = search(spec, overrides, request, bag, loss.assumptions(bag) if loss.given else None)
+        learned = None
+        if profile is not None:
+            from llmspec.cli.profiles import load_profile
+
+            learned = load_profile(profile, spec, bag)
+        result = search(spec, overrides, request, bag, loss.assumptions(bag) if loss.given else None, learned)
         if result.best and (analysis := result.best[0].case.analysis) is not None:
             warn_of_prices(analysis, bag)
         if html is not None:

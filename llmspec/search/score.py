@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from llmspec.catalog import efficiency
-from llmspec.estimate.constants import memory_constants, step_constants
+from llmspec.catalog import efficiency, find_accelerator
+from llmspec.estimate.constants import memory_constants, step_bounds, step_constants
 from llmspec.estimate.moments import COMING_AND_GOING, Numerics, Tokens, Weights, moments, stages
+from llmspec.estimate.profile import Profile
 from llmspec.estimate.step_model import step_seconds
-from llmspec.estimate.workload import Layout
+from llmspec.estimate.workload import Configuration, Layout
 from llmspec.search.space import (
     Array,
     Columns,
@@ -78,13 +79,15 @@ def tight_factor() -> float:
     return efficiency().memory_bounds["peak"][1]
 
 
-def score(space: Space, point: Point, *, built_only: bool = False) -> Scored:
+def score(space: Space, point: Point, *, built_only: bool = False, profile: Profile | None = None) -> Scored:
     """Score every layout of a model on some devices.
 
     Args:
         space: The model and the families.
         point: The devices.
         built_only: Whether layouts are left out that no project is written for yet.
+        profile: What runs that were measured have taught of the time of a step. What they have taught of the memory is asked when the
+            best go through the compiler.
     """
     columns = columns_of(space, point, built_only=built_only)
     count = len(columns)
@@ -101,11 +104,29 @@ def score(space: Space, point: Point, *, built_only: bool = False) -> Scored:
         if len(some):
             chosen = configuration._replace(layout=_chosen(configuration.layout, some))
             seconds[start + some] = step_seconds(np, chosen, step_constants())
+            if profile is not None:
+                seconds[start + some] *= _factors(space, profile, chosen, part.member[some])
         if len(rest):
             blame[start + rest] = largest_components(
                 space.weights, _chosen(tokens, rest), _chosen(numerics, rest), _chosen(configuration.layout, rest)
             )
     return Scored(space, point, columns, Scores(seconds, peak, blame))
+
+
+def _factors(space: Space, profile: Profile, configuration: Configuration, member: Indices) -> Array:
+    """What a profile multiplies the time of each row's step with."""
+    factors = np.ones(len(member))
+    accelerator = find_accelerator(space.accelerator)
+    assert accelerator is not None
+    first = space.members[0]
+    low, high = step_bounds(Configuration(space.shape, first.layout, space.machine), measured=bool(accelerator.matmul_tflops))
+    engines = np.array([one.family.engine for one in space.members])[member]
+    for engine in np.unique(engines):
+        rows = np.flatnonzero(engines == engine)
+        chosen = configuration._replace(layout=_chosen(configuration.layout, rows))
+        spec = first.resolved.spec
+        factors[rows] = profile.step_factors(np, chosen, low, high, engine=str(engine), precision=spec.precision)[0]
+    return factors
 
 
 def _chosen(record: Any, chosen: Indices) -> Any:

@@ -14,6 +14,7 @@ from llmspec.estimate import Estimate, estimate
 from llmspec.estimate.configuration import CHECKPOINTINGS, SCHEDULES
 from llmspec.estimate.estimate import with_loss
 from llmspec.estimate.loss import LossAssumptions
+from llmspec.estimate.profile import Profile
 from llmspec.network import describe
 from llmspec.resolve import resolve
 from llmspec.search import problems
@@ -100,9 +101,9 @@ class Finalist(NamedTuple):
 
     @property
     def pace(self) -> float:
-        """Seconds for one sequence."""
+        """Seconds for one sequence, as the compiler has it."""
         assert self.case.analysis is not None
-        return self.seconds / self.case.analysis.resolved.spec.training.global_batch_size
+        return self.estimate.step_time.step.value / self.case.analysis.resolved.spec.training.global_batch_size
 
     @property
     def hours(self) -> float:
@@ -178,7 +179,9 @@ class Result(NamedTuple):
         return [(path, before, after) for path, before, after in fields if before != after]
 
 
-def read_base(path: Path, overrides: Sequence[str], bag: Bag) -> tuple[Base, Estimate | None, Diagnostic | None, bool]:
+def read_base(
+    path: Path, overrides: Sequence[str], bag: Bag, profile: Profile | None = None
+) -> tuple[Base, Estimate | None, Diagnostic | None, bool]:
     """The spec, its own figures, or why its own layout cannot be. Raises where anything else is wrong with it."""
     composed = compose(path, overrides, bag)
     bag.raise_if_errors()
@@ -196,10 +199,21 @@ def read_base(path: Path, overrides: Sequence[str], bag: Bag) -> tuple[Base, Est
         bag.raise_if_errors()
     if found:
         return base, None, found[0], buildable(resolved)
-    return base, estimate(resolved, network), None, buildable(resolved)
+    own = estimate(resolved, network)
+    if profile is not None:
+        own = profile.calibrated(resolved, network, own, bag)
+        bag.raise_if_errors()
+    return base, own, None, buildable(resolved)
 
 
-def search(path: Path, overrides: Sequence[str], request: Request, bag: Bag, assumptions: LossAssumptions | None = None) -> Result:
+def search(
+    path: Path,
+    overrides: Sequence[str],
+    request: Request,
+    bag: Bag,
+    assumptions: LossAssumptions | None = None,
+    profile: Profile | None = None,
+) -> Result:
     """Search. Raises `CompilationError` where the spec or the request is wrong.
 
     Args:
@@ -208,11 +222,12 @@ def search(path: Path, overrides: Sequence[str], request: Request, bag: Bag, ass
         request: What is searched.
         bag: Takes the diagnostics.
         assumptions: What the loss rests on beside the spec.
+        profile: What runs that were measured have taught of the spec's accelerator.
     """
-    base, own, own_error, own_buildable = read_base(path, overrides, bag)
+    base, own, own_error, own_buildable = read_base(path, overrides, bag, profile)
     if own is not None and assumptions is not None:
         own = with_loss(own, base.resolved, assumptions)
-    return _Seeker(path, overrides, base, own, request, assumptions, bag).result(own_error, own_buildable)
+    return _Seeker(path, overrides, base, own, request, assumptions, profile, bag).result(own_error, own_buildable)
 
 
 def _field(spec: Spec, path: str) -> object:
@@ -252,10 +267,11 @@ class _Seeker:
         own: Estimate | None,
         request: Request,
         assumptions: LossAssumptions | None,
+        profile: Profile | None,
         bag: Bag,
     ) -> None:
         self.path, self.overrides, self.base, self.own, self.request, self.bag = path, overrides, base, own, request, bag
-        self.assumptions = assumptions
+        self.assumptions, self.profile = assumptions, profile
         self.tight = tight_factor()
         self.spaces: dict[tuple[Changes, str], Space | None] = {}
         self.scored: list[Scored] = []
@@ -345,10 +361,14 @@ class _Seeker:
         space = self.space(size, base, point)
         if space is None:
             return None
-        scored = score(space, point, built_only=built_only)
+        scored = score(space, point, built_only=built_only, profile=self.profile_on(point))
         self.scored.append(scored)
         self.refused |= {name: code for name, code in space.refused.items() if name not in self.refused}
         return scored
+
+    def profile_on(self, point: Point) -> Profile | None:
+        """The profile, where it says something: what was measured on one kind of accelerator says nothing of others."""
+        return self.profile if point.accelerator == self.here().accelerator else None
 
     # What to take
 
@@ -356,7 +376,7 @@ class _Seeker:
         """A row taken through the whole compiler; None where a rule refuses it."""
         row = scored.columns.row(index)
         changes = (*size, *fields_of(scored.space, scored.point, row, self.base), *tokens)
-        case = analyze_case(self.path, self.overrides, changes)
+        case = analyze_case(self.path, self.overrides, changes, self.profile_on(scored.point))
         analysis = case.analysis
         if analysis is None:
             return None
@@ -396,7 +416,8 @@ class _Seeker:
         if best:
             pace = paces(scored)
             barely = scored.scores.fits & ~scored.safe
-            faster = np.flatnonzero(barely & (pace < best[0].pace * (1 - WORTHWHILE)))
+            fastest = pace[scored.safe].min() if scored.safe.any() else pace[scored.scores.fits].min()
+            faster = np.flatnonzero(barely & (pace < fastest * (1 - WORTHWHILE)))
             quickest = [int(index) for index in faster[np.argsort(pace[faster], kind="stable")[:MOST_BARELY]]]
             rows = {index: scored.columns.row(index) for index in quickest}
             tight = self.first(scored, [index for index, row in rows.items() if is_built(scored.space, row.member, row)])

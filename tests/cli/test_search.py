@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from llmspec.cli.main import main
+from llmspec.cli.profiles import load_profile
+from llmspec.diagnostics import Bag, CompilationError
+from llmspec.search import Request, search
 from tests.cli.conftest import ROOT, Run
 
 LLAMA = "specs/llama-3.2-1b.yaml"
@@ -147,6 +150,28 @@ def test_a_larger_model_where_the_budget_allows(llmspec: Run) -> None:
     assert best["changes"]["architecture.hidden_size"] != "2048"
 
 
+def test_a_profile_corrects_every_layout(llmspec: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.cli.test_calibrate import project
+
+    project(tmp_path / "ran", 0.02)
+    spec = tmp_path / "ran/spec.yaml"
+    text = spec.read_text()
+    assert "accelerator: cpu" in text
+    spec.write_text(text.replace("accelerator: cpu", "accelerator: h100-sxm"))
+    arguments = ("search", spec, "--nodes", "1", "--format", "json")
+    plain = json.loads(llmspec(*arguments).stdout)
+    taught = llmspec("estimate", spec, "--calibrate", tmp_path / "ran", "--profile", tmp_path / "mine.yaml")
+    assert taught.returncode == 0, taught.stderr
+    finished = llmspec(*arguments, "--profile", tmp_path / "mine.yaml")
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(finished.stdout)
+    assert found["own"]["step_seconds"] > 1.5 * plain["own"]["step_seconds"]
+    bag = Bag()
+    result = search(spec, (), Request(top=3), bag, None, load_profile(str(tmp_path / "mine.yaml"), spec, bag))
+    for finalist in result.best:
+        assert finalist.seconds == pytest.approx(finalist.estimate.step_time.step.value, rel=1e-9)
+
+
 def test_html_is_one_page_with_pictures(llmspec: Run, tmp_path: Path) -> None:
     page = tmp_path / "search.html"
     assert llmspec("search", LLAMA, "--html", page).returncode == 0
@@ -184,8 +209,6 @@ def test_wrong_input_is_a_diagnostic(llmspec: Run, tmp_path: Path, arguments: tu
 
 
 def test_a_file_that_may_not_be_written(llmspec: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llmspec.diagnostics import Bag, CompilationError
-    from llmspec.search import Request, search
     from llmspec.search import apply as module
 
     path = copied(tmp_path)
