@@ -331,7 +331,8 @@ def optimizer_needs_whole_tensors(resolved: Resolved) -> Iterator[Finding]:
     ## Why it matters
     ZeRO lays all parameters end to end, cuts the line into equal pieces and hands each process one. Muon, SOAP and Adafactor work on the
     rows and columns of a matrix and LAMB on the norm of a tensor, of which nothing is left in a piece; schedule-free AdamW swaps the
-    weights behind DeepSpeed's back, and the 8-bit states are tensors that its checkpoints do not hold.
+    weights behind DeepSpeed's back, and the 8-bit states are tensors that its checkpoints do not hold. Stage 0 cuts nothing, and is what
+    `engine: torch` with `data: ddp` does with any optimizer.
 
     ## Example
     ```yaml
@@ -368,8 +369,10 @@ def not_with_deepspeed(resolved: Resolved) -> Iterator[Finding]:
     ## Why it matters
     DeepSpeed keeps gradients, optimizer state and shards of parameters in buffers of its own and writes its checkpoints itself. What the
     torch engine does by reaching into these would be wrong here or be lost on resuming. It knows the gradient norm only while it takes
-    its step, so that a spike cannot be judged before; a step whose gradient is not finite it skips by itself. Stage 3 gathers parameters
-    in hooks around every module, at which torch.compile breaks off and compiles anew until it gives up.
+    its step, so that a spike cannot be judged before; a step whose gradient is not finite it skips by itself. The weights that a process
+    can read are 16-bit copies, in which the small steps of a running mean are rounded away; the fp32 ones lie in flat shards, of which
+    its checkpoints keep no mean. Stage 3 gathers parameters in hooks around every module, at which torch.compile breaks off and compiles
+    anew until it gives up.
 
     ## Example
     ```yaml
