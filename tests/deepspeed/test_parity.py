@@ -42,6 +42,18 @@ def test_half_precision_stays_close_to_that_of_one_process(make: Make, precision
         assert project.losses() == pytest.approx(single.losses(), abs=2e-3), project.path
 
 
+@pytest.mark.slow
+def test_stages_begin_with_weights_that_are_there(make: Make) -> None:
+    single = make("single", EVERYTHING)
+    single.train("run", "--max-steps", "3")
+    weights = str(single.path / "run/checkpoints/step-00000003")
+    single.train("further", "--start-from", weights, "--max-steps", "2")
+    projects = [make(f"zero-{stage}", EVERYTHING | deepspeed(stage)) for stage in (2, 3)]
+    train_all(projects, "--start-from", weights, "--max-steps", "2", processes=2)
+    for project in projects:
+        assert project.losses() == pytest.approx(single.losses("further"), abs=5e-6), project.path
+
+
 def test_a_project_has_one_engine(make: Make) -> None:
     project = make("one", deepspeed(2) | {"parallelism.activation_checkpointing": "full"})
     text = {path.name: path.read_text() for path in project.path.rglob("*.py")}
