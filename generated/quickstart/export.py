@@ -5,7 +5,7 @@
     python export.py --import DIR                   a Hugging Face model, to run/imported
 
 `transformers.AutoModelForCausalLM.from_pretrained` loads what is written. An imported model can be
-given to evaluate.py and generate.py as their --checkpoint.
+given to evaluate.py and generate.py as their --checkpoint, and to train.py as its --start-from.
 """
 
 import argparse

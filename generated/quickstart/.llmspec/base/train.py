@@ -2,6 +2,7 @@
 
     python train.py
     python train.py --resume          go on from the newest checkpoint, if there is one
+    python train.py --start-from DIR  begin with the weights of a checkpoint or an imported model
     python train.py --max-steps 20    stop early, on the whole run's learning rate schedule
     python train.py --dry-run         print the arithmetic and stop
 
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from checkpoint import Checkpoints, Progress, Stateful
+from checkpoint import Checkpoints, Progress, Stateful, load_model
 from config import (
     CheckpointConfig,
     DataConfig,
@@ -50,6 +51,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     limit = TrainingConfig().max_steps
     parser = argparse.ArgumentParser(description="Train the model.")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument(
+        "--start-from", type=Path, metavar="DIR", help="begin with the weights that are there"
+    )
     parser.add_argument("--max-steps", type=int, default=limit, help="stop after so many in all")
     parser.add_argument("--data-dir", type=Path, default=Path("data"))
     parser.add_argument("--output-dir", type=Path, default=Path("run"))
@@ -58,6 +62,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if not 1 <= args.max_steps <= limit:
         parser.error(f"--max-steps must be from 1 to {limit}, where the schedule ends")
+    if args.start_from is not None and not args.start_from.is_dir():
+        parser.error(f"--start-from: {args.start_from} is no directory")
     return args
 
 
@@ -130,7 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(describe_run(config, model, device))
     if args.dry_run:
         return 0
-    model.init_weights(torch.Generator(device).manual_seed(config.seed))
+    if args.start_from is None:
+        model.init_weights(torch.Generator(device).manual_seed(config.seed))
+    else:
+        load_model(model, args.start_from)
 
     # 2. The optimizer.
     optimizer = build_optimizer(model, OptimizerConfig())
