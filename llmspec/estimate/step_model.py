@@ -31,6 +31,7 @@ class Constants(NamedTuple):
     tail: float
     fill: float
     attention: float
+    fused_attention: float
     attention_fill: float
     attention_backward: float
     bandwidth: float
@@ -39,6 +40,7 @@ class Constants(NamedTuple):
     fused_passes: float
     score_bytes: float
     quantise_passes: float
+    accumulation: float
     host: float
     compiled_host: float
     host_jitter: float
@@ -63,6 +65,8 @@ class Constants(NamedTuple):
 
 # A layer's backward pass is two products for each forward product: one for the input's gradient, one for the weight's.
 ADAPTERS = 0.5  # with fewer than this share of the weights trained, they are adapters beside frozen ones
+# Bytes that a score costs backward over forward: 6 over 4 without dropout, 11 over 9 with it.
+SCORES_BACKWARD = 1.3
 REFERENCE_CEILING = 271.2e12  # of an A100
 REFERENCE_RATE = REFERENCE_CEILING / 108  # one multiprocessor of an A100, which the fill of a product is stated for
 
@@ -126,10 +130,15 @@ class Speed(NamedTuple):
         return self.xp.where(self.layout.kernels == FUSED, 1.0, falloff)
 
     def attention(self, flops: Number, head_dim: Number) -> Number:
-        """Seconds of so many FLOPs in a fused attention kernel."""
+        """Seconds of so many FLOPs in a fused attention kernel.
+
+        Those that PyTorch brings reach less than those of cuDNN, Transformer Engine and XLA, which are written for each generation of
+        devices: FlashAttention-2 reaches 35% of an H100's peak, FlashAttention-3 up to 75% (Shah et al. 2024).
+        """
         constants = self.constants
         fill = constants.attention_fill * (self.machine.attention_ceiling / self.machine.units / REFERENCE_RATE)
-        return flops * (head_dim + fill) / head_dim / (self.machine.attention_ceiling * constants.attention) * self.slower() * self.native()
+        share = self.xp.where(self.layout.kernels == FUSED, constants.fused_attention, constants.attention)
+        return flops * (head_dim + fill) / head_dim / (self.machine.attention_ceiling * share) * self.slower() * self.native()
 
     def message(self, size: Number, devices: Number, stride: Number) -> Number:
         """Seconds for each device of a ring to pass `size` bytes on, where `stride` devices lie between neighbours.
@@ -199,7 +208,8 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
         )
         products = products + both * speed.alignment(shape.hidden, tall)
 
-    # Attention: causal pairs only in a fused kernel, all pairs and their scores in memory otherwise.
+    # Attention: causal pairs only in a fused kernel, all pairs and their scores in memory otherwise: softmax reads and writes each forward,
+    # and reads the probabilities and their gradient and writes one backward (SCORES_BACKWARD). Dropout adds to both.
     heads = shape.heads / tensor
     pair_flops = 2.0 * tokens * heads * (shape.key_dim + shape.value_dim)
     mean_dim = (shape.key_dim + shape.value_dim) / 2
@@ -208,7 +218,7 @@ def layer_seconds(speed: Speed, shape: Shape, *, experts: bool) -> Work:
     batch_forwards = xp.where(again, 2.0, 1.0)
     plain = (batch_forwards + 2.0) * (
         speed.product(tokens * heads, mean_dim, shape.sequence) + speed.product(tokens * heads, shape.sequence, mean_dim)
-    ) + (batch_forwards + 1.5) * speed.memory(constants.score_bytes * scores * layout.activation_bytes / 2)
+    ) + (batch_forwards + SCORES_BACKWARD) * speed.memory(constants.score_bytes * scores * layout.activation_bytes / 2)
     plain = plain * xp.where(speed.alignment(shape.key_dim) > constants.coarse, constants.unaligned, 1.0)
     attention = xp.where(layout.flash > 0, fused, plain)
 
@@ -291,6 +301,19 @@ def step_parts(xp: Arithmetic, configuration: Configuration, constants: Constant
     # Tensor cores want rows of a multiple of 16 bytes; libraries that split the vocabulary pad it to one.
     head = head * xp.where(tensor > 1, 1.0, speed.alignment(shape.vocabulary))
     loss = speed.memory(tokens * shape.vocabulary / tensor * 16.0)
+    # Each micro batch's gradients are added to what is kept of them: read and written, partly in the kernel that makes them. Sharded ones
+    # are added once they are scattered, a small part.
+    ffn_entries = shape.matrices * shape.hidden
+    dense_entries = (
+        shape.layers * shape.attention_entries + dense_layers * ffn_entries * shape.ffn + mixed_layers * ffn_entries * shape.shared_ffn
+    )
+    expert_entries = mixed_layers * ffn_entries * shape.expert_ffn * shape.experts
+    trained = xp.maximum(shape.trained, 1e-3)
+    kept = trained * (dense_entries / tensor + expert_entries / layout.expert)
+    adds = (layout.micro_batches > 1) & (layout.shard_stage < 3)
+    accumulation = xp.where(adds, constants.accumulation * speed.memory(2.0 * layout.gradient_bytes * kept), 0.0)
+    work = work._replace(elementwise=work.elementwise + accumulation)
+
     slots = pipeline * layout.virtual
     even = shape.layers - slots * xp.ceil(shape.layers / slots - 1e-9) == 0
     stages = xp.where(even, 1.0, pipeline)
@@ -302,15 +325,9 @@ def step_parts(xp: Arithmetic, configuration: Configuration, constants: Constant
     slowest_stage = busy + waiting + (head + loss) / stages
 
     # Parameters of one device: of the slowest stage's layers and one table.
-    ffn_entries = shape.matrices * shape.hidden
-    dense_entries = (
-        shape.layers * shape.attention_entries + dense_layers * ffn_entries * shape.ffn + mixed_layers * ffn_entries * shape.shared_ffn
-    )
-    expert_entries = mixed_layers * ffn_entries * shape.expert_ffn * shape.experts
     tables = shape.vocabulary * shape.hidden * xp.where(pipeline > 1, 1.0, 2.0 - shape.tied)
     held = dense_entries / pipeline / tensor + tables / tensor
     held_experts = expert_entries / pipeline / layout.expert
-    trained = xp.maximum(shape.trained, 1e-3)
 
     # Replicas: gradients are averaged over all devices that hold the same parameters; context ranks hold them too.
     replicas = layout.devices / (tensor * pipeline)

@@ -190,12 +190,13 @@ def _formulas(resolved: Resolved, device: Device, configuration: Configuration, 
             ),
         ),
         "elementwise": (
-            "micro_batches * passes * bytes of norms, activations, rotations and residual additions / (bandwidth * share), forward "
-            "and twice backward",
+            "micro_batches * (passes * bytes of norms, activations, rotations and residual additions, forward and twice backward, + "
+            "accumulation * bytes to add whole gradients to those of the micro batches before) / (bandwidth * share)",
             (
                 count,
                 *batch,
                 constant("passes", passes, FITTED),
+                constant("accumulation", constants.accumulation, FITTED),
                 constant("share", constants.bandwidth, FITTED),
                 field(resolved, "training.compile"),
                 *device.inputs,

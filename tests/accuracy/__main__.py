@@ -39,21 +39,40 @@ def predict(rows: Sequence[Row], constants: Constants) -> Array:
     return np.asarray(step_seconds(np, columns(rows), constants), dtype=float)
 
 
+def families(rows: Sequence[Row]) -> Array:
+    """The source of each row; sources that repeat measurements of each other count as one, the first."""
+    first: dict[tuple[object, ...], str] = {}
+    shared: dict[tuple[str, str], int] = {}
+    sizes: dict[str, int] = {}
+    for row in rows:
+        assert row.configuration is not None and row.accelerator is not None
+        sizes[row.source] = sizes.get(row.source, 0) + 1
+        shape, layout, _ = row.configuration
+        known = first.setdefault((row.accelerator.id, shape, layout.devices, layout.micro_batch, row.seconds), row.source)
+        if known != row.source:
+            shared[known, row.source] = shared.get((known, row.source), 0) + 1
+    # A number that two sources have in common by chance does not make them one.
+    same = {other: source for (source, other), count in shared.items() if count > 0.05 * sizes[other]}
+    return np.array([same.get(row.source, row.source) for row in rows])
+
+
 def leave_one_out(rows: Sequence[Row]) -> tuple[Array, Array, Array]:
     """Predictions of each source by a fit to the others, and the interval that the others' errors give it."""
     everything = fit(rows)
-    sources = np.array([row.source for row in rows])
+    sources = families(rows)
     predicted = np.zeros(len(rows))
     for source in dict.fromkeys(sources):
-        others = [row for row in rows if row.source != source]
-        constants = fit(others, start=everything, rounds=6)
-        predicted[sources == source] = predict([row for row in rows if row.source == source], constants)
+        chosen = sources == source
+        constants = fit([row for row, own in zip(rows, chosen, strict=True) if not own], start=everything, rounds=6)
+        predicted[chosen] = predict([row for row, own in zip(rows, chosen, strict=True) if own], constants)
     measured = _measured(rows)
     weight = weights(rows)
     low, high = np.zeros(len(rows)), np.zeros(len(rows))
     for source in dict.fromkeys(sources):
         other = sources != source
-        bounds = find_bounds([row for row in rows if row.source != source], predicted[other], measured[other], weight[other])
+        bounds = find_bounds(
+            [row for row, chosen in zip(rows, other, strict=True) if chosen], predicted[other], measured[other], weight[other]
+        )
         for index in np.flatnonzero(~other):
             low[index], high[index] = bounds_of(rows[index], bounds)
     return predicted, predicted * low, predicted * high

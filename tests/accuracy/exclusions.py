@@ -8,7 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from llmspec.catalog import Accelerator
+from llmspec.estimate.arithmetic import SCALARS
+from llmspec.estimate.constants import memory_constants
+from llmspec.estimate.memory_model import peak_parts
 from llmspec.estimate.workload import Configuration
+
+# States beyond this share of the memory were not held as the row says.
+HELD = 1.5
 
 
 class Rule(NamedTuple):
@@ -54,6 +60,14 @@ def _size_contradicts(row: Subject) -> bool:
     return not 0.6 < float(stated) / counted < 1.6
 
 
+def _does_not_fit(row: Subject) -> bool:
+    """Parameters, gradients and the optimizer's state, without any activation, are far more than the device holds."""
+    if row.configuration is None or row.configuration.layout.offload:
+        return False
+    peak = peak_parts(SCALARS, row.configuration, memory_constants())
+    return bool(peak["parameters"] + peak["gradients"] + peak["optimizer"] > HELD * row.configuration.machine.memory)
+
+
 RULES = (
     Rule("out-of-memory", "the source reports that it ran out of memory", lambda row: row.says(r"\bOOM\b(?!.*passed)")),
     Rule("device-unknown", "the device is not named, or two are", lambda row: row.accelerator is None or row.says("GPU stated")),
@@ -80,6 +94,7 @@ RULES = (
         lambda row: not row.has("precision") and row.accelerator is not None and row.accelerator.supports("fp8"),
     ),
     Rule("layout-not-stated", "neither degrees nor sharding are told, and one device does not hold the model", _layout_not_stated),
+    Rule("layout-does-not-fit", "the layout that is told, which lacks a degree, does not hold the model's states", _does_not_fit),
 )
 
 

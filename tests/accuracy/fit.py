@@ -14,8 +14,8 @@ from tests.accuracy.rows import Row
 from tests.accuracy.table import columns
 
 ROUNDS = 14
-PULL = 0.3
-FLOOR = 0.1  # residuals below count as squares, far above hardly more than others: those rows have causes that are not modelled
+PULL = 0.5
+FLOOR = 0.06  # residuals below count as squares, far above hardly more than others: those rows have causes that are not modelled
 
 # What each constant means; efficiency.yaml is written with it.
 MEANING = {
@@ -24,7 +24,8 @@ MEANING = {
     "falloff": "power of a device's speed over an A100's by which products lose that PyTorch starts itself",
     "tail": "waves of tiles of the result that are lost at the end of a matrix product",
     "fill": "steps of the inner dimension that filling a multiprocessor's pipeline costs, on an A100; more on faster ones",
-    "attention": "share of the best matrix product that fused attention reaches with long heads",
+    "attention": "share of the best matrix product that PyTorch's fused attention reaches with long heads",
+    "fused_attention": "the same of the libraries' that are written for each generation of devices: cuDNN, Transformer Engine, XLA",
     "attention_fill": "entries of a head that filling costs in fused attention, on an A100",
     "attention_backward": "backward over forward FLOPs of fused attention, which computes the scores again",
     "bandwidth": "share of the stated memory bandwidth that passes reach",
@@ -33,6 +34,7 @@ MEANING = {
     "fused_passes": "the same of hand-written kernels",
     "score_bytes": "bytes moved for one attention score where attention is not fused, forward",
     "quantise_passes": "bytes moved to quantise one entry of an operand",
+    "accumulation": "share of the passes that add a micro batch's gradients to the kept ones which products do not hide",
     "host": "seconds in which Python starts one layer's kernels, forward and backward",
     "compiled_host": "the same where they are compiled",
     "host_jitter": "relative spread of that time among the processes of a tensor group",
@@ -62,15 +64,17 @@ BEGIN: dict[str, tuple[float, float]] = {
     "falloff": (0.15, 1.2),
     "tail": (0.5, 1.3),
     "fill": (100.0, 1.5),
-    "attention": (0.6, 1.25),
+    "attention": (0.55, 1.25),
+    "fused_attention": (0.68, 1.25),
     "attention_fill": (30.0, 1.5),
     "attention_backward": (2.5, 1.1),
     "bandwidth": (0.8, 1.1),
     "eager_passes": (1.5, 1.5),
     "compiled_passes": (1.0, 1.3),
     "fused_passes": (1.0, 1.3),
-    "score_bytes": (11.0, 1.4),
+    "score_bytes": (5.0, 1.4),
     "quantise_passes": (1.0, 1.6),
+    "accumulation": (0.5, 1.5),
     "host": (2.0e-3, 1.5),
     "compiled_host": (0.8e-3, 1.5),
     "host_jitter": (0.1, 1.6),

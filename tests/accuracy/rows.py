@@ -247,9 +247,10 @@ def _tuned_share(notes: str, vocabulary: float, hidden: float, layers: float, la
 
 
 def _is_megatron(values: dict[str, str], tensor: float, pipeline: float) -> bool:
-    """Whether the row was measured with Megatron or what is built on it."""
+    """Whether the row was measured with Megatron or what is built on it: its notes say so, or the software that it is a measurement of."""
     notes = values.get("notes") or ""
     said = re.search(r"megatron|nemo|transformer.?engine|dgxc|framework=", notes, re.IGNORECASE)
+    said = said or re.search("megatron", values.get("source_repo_or_paper") or "", re.IGNORECASE)
     return bool(said) or (tensor * pipeline > 1 and values.get("compile") != "1")
 
 

@@ -10,7 +10,8 @@ from llmspec.estimate.arithmetic import SCALARS
 from llmspec.estimate.constants import memory_constants, step_constants
 from llmspec.estimate.memory_model import peak_parts
 from llmspec.estimate.step_model import step_parts, step_seconds
-from tests.accuracy.__main__ import frozen, main, scores
+from llmspec.estimate.workload import EAGER, FUSED
+from tests.accuracy.__main__ import families, frozen, main, scores
 from tests.accuracy.exclusions import RULES
 from tests.accuracy.rows import ROWS, accelerator_of, read_row, read_rows
 from tests.accuracy.table import columns
@@ -59,6 +60,36 @@ def test_what_costs_time_costs_time(counted, change, slower):
     changed = base._replace(layout=base.layout._replace(**change))
     seconds = [step_seconds(SCALARS, configuration, step_constants()) for configuration in (base, changed)]
     assert (seconds[1] > seconds[0]) is slower
+
+
+def test_adding_gradients_of_micro_batches_costs_passes_over_whole_ones(counted):
+    base = next(row for row in counted if row.source == "mosaic23" and row.values["act_ckpt"] == "none").configuration
+
+    def elementwise(stage: float, micro_batches: float) -> float:
+        layout = base.layout._replace(shard_stage=stage, micro_batches=micro_batches)
+        return step_parts(SCALARS, base._replace(layout=layout), step_constants())["elementwise"] / micro_batches
+
+    once, sharded, whole = elementwise(1.0, 1.0), elementwise(3.0, 4.0), elementwise(1.0, 4.0)
+    assert once == pytest.approx(sharded)
+    shape, machine, constants = base.shape, base.machine, step_constants()
+    entries = shape.layers * (shape.attention_entries + shape.matrices * shape.hidden * shape.ffn)
+    seconds = constants.accumulation * 2 * base.layout.gradient_bytes * entries / (machine.bandwidth * constants.bandwidth)
+    assert whole - once == pytest.approx(seconds)
+
+
+def test_attention_of_libraries_is_faster_than_pytorchs(counted):
+    base = next(row for row in counted if row.source == "mosaic23").configuration
+    eager, fused = (
+        step_parts(SCALARS, base._replace(layout=base.layout._replace(kernels=float(kernels))), step_constants())["attention"]
+        for kernels in (EAGER, FUSED)
+    )
+    assert fused == pytest.approx(eager * step_constants().attention / step_constants().fused_attention)
+
+
+def test_sources_that_repeat_each_other_are_left_out_together(counted):
+    together = {row.source: str(family) for row, family in zip(counted, families(counted), strict=True)}
+    assert together["mosaic22"] == together["mosaic23"]
+    assert len(set(together.values())) == len(together) - 1
 
 
 def test_memory_falls_with_sharding_and_recomputation(counted):
