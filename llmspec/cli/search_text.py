@@ -6,6 +6,7 @@ JSON has these keys:
     reached                             whether the goal is reached; true without one
     own                                 the spec as it is: an entry as below; null where a rule refuses its layout
     own_error                           the code and message of that rule
+    suggested                           the entry that --apply writes; null where the spec's own layout is as good
     best                                the best first, of those that can be built: a list of entries
     unbuilt, fits_barely, bought        others: entries, as the terminal shows them
     frontier                            entries that no other beats in time and money, the fastest first
@@ -13,8 +14,8 @@ JSON has these keys:
     refused.<layout>                    the code of the rule that refuses it with this spec
 
 An entry has `changes` (field and value, against the spec), `buildable`, `accelerator`, `nodes`, `accelerators_per_node`, `step_seconds`,
-`step_by_component`, `memory_gib`, `total_hours`, `usd`, `loss`, `tokens`, `parameters`. CSV has a row for each entry, `kind` says of
-which list.
+`step_by_component`, `memory_gib`, `fits`, `fits_barely`, `total_hours`, `usd`, `loss`, `tokens` and `parameters`. CSV has a row for each
+entry; `kind` says of which list.
 """
 
 import json
@@ -136,7 +137,8 @@ def answer(result: Result) -> list[str]:
     lines = []
     if not result.reached:
         nearest = f"{duration(best.hours)}" + ("" if best.usd is None else f" and {dollars(best.usd)}")
-        lines.append(f"{within or 'the goal'} is out of reach: the nearest takes {nearest} on {devices_name(best)}")
+        cut = ", where `training.max_duration` cuts it off" if best.cut else ""
+        lines.append(f"{within or 'the goal'} is out of reach: the nearest takes {nearest} on {devices_name(best)}{cut}")
     elif goal.loss is not None:
         cost = "" if best.usd is None else f" costs {dollars(best.usd)} at least"
         lines.append(f"a loss of {goal.loss:g}{cost}{f' within {within}' if within else ''}: {size}, {_figures(best)}")

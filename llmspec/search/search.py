@@ -111,6 +111,14 @@ class Finalist(NamedTuple):
         return self.estimate.wall_clock.total_hours.value
 
     @property
+    def cut(self) -> float:
+        """Share of the run that `max_duration` cuts off."""
+        clock = self.estimate.wall_clock
+        return (
+            max(0.0, 1 - clock.total_hours.value * clock.goodput.goodput.value / clock.training_hours.value) if clock.stops_early else 0.0
+        )
+
+    @property
     def usd(self) -> float | None:
         """What it costs; None where nobody quotes the device."""
         return self.estimate.money.cost and self.estimate.money.cost.value
@@ -484,14 +492,18 @@ class _Seeker:
                 return some[np.lexsort((pace[some], np.where(near, distances(scored)[some], 0), ~near))]
         return np.zeros(0, dtype=int)
 
-    def key(self, hours: float, usd: float | None, loss: float | None) -> tuple[float, ...]:
-        """What is better comes first: whether the goal is reached, then what it is about."""
+    def key_of(self, found: Finalist) -> tuple[float, ...]:
+        """What is better comes first."""
+        return self.key(found.hours, found.usd, found.loss, found.cut)
+
+    def key(self, hours: float, usd: float | None, loss: float | None, cut: float = 0.0) -> tuple[float, ...]:
+        """What is better comes first: whether the goal is reached by the whole run, then what it is about."""
         goal = self.request.goal
         money = usd if usd is not None else np.inf
         late = max(0.0, hours / goal.deadline - 1) if goal.deadline is not None else 0.0
         dear = max(0.0, money / goal.budget - 1) if goal.budget is not None else 0.0
         poor = max(0.0, loss / goal.loss - 1) if goal.loss is not None and loss is not None else 0.0
-        missed = late + dear + poor
+        missed = late + dear + poor + cut
         missed = missed if missed > 1e-9 else 0.0
         if goal.loss is not None or (goal.deadline is not None and not self.varies):
             return missed, money, hours
@@ -549,9 +561,9 @@ class _Seeker:
             if goal.budget is not None and points and all(one.usd is None for one in points):
                 self.bag.add(problems.no_price(self.base.resolved, list(dict.fromkeys(point.accelerator for point in places))))
                 self.bag.raise_if_errors()
-            points.sort(key=lambda one: self.key(one.hours, one.usd, one.loss))
+            points.sort(key=self.key_of)
             best = points[: request.top]
-            reached = bool(points) and self.key(points[0].hours, points[0].usd, points[0].loss)[0] == 0
+            reached = bool(points) and self.key_of(points[0])[0] == 0
             if goal.budget is not None and not self.varies and goal.loss is None:
                 bought = self.bought(options)
         else:
