@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -303,3 +306,61 @@ def test_usage(llmspec: Run, tmp_path: Path) -> None:
     for arguments in (("--what-if", "training.micro_batch_size=1"), ("--format", "csv")):
         assert llmspec("estimate", "--calibrate", ".", *arguments, cwd=tmp_path).returncode == 2
     assert not (tmp_path / "llmspec-profiles").exists()
+
+
+# A real run ----------------------------------------------------------------------------------------------------------------------
+
+TINY = """
+llmspec: 1
+name: tiny
+architecture:
+  kind: decoder
+  hidden_size: 128
+  num_layers: 4
+  attention: {kind: mha, num_heads: 4}
+tokenizer: {kind: byte}
+data: {sources: [{name: text, kind: jsonl, path: text.jsonl}], validation_fraction: 0.2}
+training: {sequence_length: 128, global_batch_size: 8, max_steps: 60}
+optimizer: {kind: adamw, learning_rate: 1e-3}
+precision: fp32
+hardware: {accelerator: cpu}
+logging: {every: 5}
+evaluation: {every: 60, max_tokens: 2k}
+"""
+
+
+def train(llmspec: Run, directory: Path, spec: Path, *overrides: str) -> float:
+    """Build and train; seconds of a step."""
+    built = llmspec("build", spec, "-o", directory, *(part for override in overrides for part in ("--set", override)))
+    assert built.returncode == 0, built.stderr
+    # One thread where the estimate counts on two cores: a difference between machines that no spec tells of.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for program in ("tokenizer.py", "prepare_data.py", "train.py"):
+        ran = subprocess.run(
+            [sys.executable, program], cwd=directory, env=environment, capture_output=True, text=True, check=False, timeout=600
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+    log = read_log(directory / "run/metrics.jsonl", Bag())
+    assert log is not None
+    seen = observe(log, 1024)
+    assert seen is not None
+    return seen.step_seconds
+
+
+@pytest.mark.slow
+def test_sixty_real_steps_bring_this_and_a_wider_model_nearer_to_what_is_measured(llmspec: Run, tmp_path: Path) -> None:
+    spec, wider = tmp_path / "tiny.yaml", "architecture.hidden_size=256"
+    spec.write_text(TINY)
+    text = (ROOT / "tests/cli/test_compare.py").read_text()
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps({"text": f"{n}\n{text}"}) + "\n" for n in range(20)))
+    measured = train(llmspec, tmp_path / "tiny", spec), train(llmspec, tmp_path / "wide", spec, wider)
+    found = estimate(llmspec, spec, "--calibrate", tmp_path / "tiny", "--profile", "here")
+    assert found["calibrated"]["runs"][0]["step_seconds"]["measured"] == pytest.approx(measured[0], rel=1e-5)
+    for seconds, changes in zip(measured, ((), ("--set", wider)), strict=True):
+        before, after = (estimate(llmspec, spec, *changes, *more)["time"]["step_seconds"] for more in ((), ("--profile", "here")))
+        print(f"measured {seconds:.4f} s, estimated {before:.4f} s, calibrated {after:.4f} s")
+        assert abs(math.log(after / seconds)) < abs(math.log(before / seconds))
+    # Both together leave the wider one nowhere to hide.
+    assert llmspec("estimate", spec, "--calibrate", tmp_path / "tiny", tmp_path / "wide", "--profile", "here").returncode == 0
+    again = estimate(llmspec, spec, "--set", wider, "--profile", "here")["time"]["step_seconds"]
+    assert again == pytest.approx(measured[1], rel=0.1)
