@@ -76,6 +76,8 @@ def _remarks(analysis: Analysis, change: Change | None) -> list[str]:
     if analysis.resolved.spec.description:
         lines.append(analysis.resolved.spec.description)
     lines.append(f"{words(figures.step_time.dominant)} dominate in time, {words(largest)} in memory".capitalize())
+    if figures.calibration is not None:
+        lines.append(f"Calibrated by {', '.join((figures.calibration.learned, *figures.calibration.remarks))}")
     if change is None:
         lines.append(f"No single change that we know saves {WORTHWHILE:.0%} of a step and fits")
     else:

@@ -54,7 +54,7 @@ class Corrections(NamedTuple):
         return {
             "profile": self.profile,
             "learned_from": self.learned,
-            "differs": list(self.remarks),
+            "differs": ", ".join(self.remarks),
             "step_factor": self.step.factor,
             "step_interval": self.step.spread,
             "memory_factor": self.memory and self.memory.factor,

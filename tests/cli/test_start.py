@@ -44,6 +44,21 @@ def test_imports(arguments: list[str], allowed: set[str]) -> None:
     assert imported(*arguments) <= allowed
 
 
+def test_profiles_are_read_only_where_one_is_asked_for() -> None:
+    program = "import sys\nfrom llmspec.cli.main import main\nmain(sys.argv[1:])\nprint(*sys.modules, file=sys.stderr)"
+    finished = subprocess.run(
+        [sys.executable, "-c", program, "estimate", "specs/quickstart.yaml"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = set(finished.stderr.split())
+    assert "llmspec.estimate.correction" in modules
+    assert not modules & {"llmspec.estimate.profile", "llmspec.estimate.likeness", "llmspec.catalog.calibration", "llmspec.cli.profiles"}
+
+
 def test_cold_start() -> None:
     """`make bench` measures it well; this only catches what makes it twice as slow, in processor time, which busy machines keep."""
     seconds = []
