@@ -174,6 +174,36 @@ def test_the_first_steps_are_left_out(tmp_path: Path) -> None:
     assert seen.stepping == pytest.approx(0.9) and seen.memory_gib == 0.72
 
 
+def test_an_accelerators_log_speaks_of_what_the_allocator_hands_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is counted exactly stays: parameters, gradients, the optimizer's state."""
+    monkeypatch.chdir(tmp_path)
+    spec = (ROOT / "specs/gpt2-124m.yaml").read_text()
+    write(tmp_path, [])
+    (tmp_path / "spec.yaml").write_text(spec)
+    plain = analyze(tmp_path / "spec.yaml", (), Bag(), to_build=False)
+    tokens = plain.resolved.tokens_per_step
+    before = plain.estimate
+    allocated = before.memory.allocated_bytes / 2**30 * 1.2
+    made = [
+        line(step, tokens=step * tokens, tokens_per_second=tokens / before.step_time.step.value / 1.5, memory_gib=allocated)
+        for step in EVERY
+    ]
+    (tmp_path / "run/metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in made))
+    assert main(["estimate", "--calibrate", "."]) == 0
+    (path,), bag = (tmp_path / "llmspec-profiles").glob("*.yaml"), Bag()
+    profile = read_profile(path, path.stem, (), bag)
+    assert profile is not None and profile.accelerator == plain.resolved.spec.hardware.accelerator == path.stem
+    after = analyze(tmp_path / "spec.yaml", (), Bag(), to_build=False, profile=profile).estimate
+    assert after.memory.allocated_bytes / 2**30 == pytest.approx(allocated, rel=0.02)
+    assert after.step_time.step.value == pytest.approx(1.5 * before.step_time.step.value, rel=0.05)
+    for name, size in before.memory.by_component.items():
+        if name in {"parameters", "gradients", "optimizer", "framework", "fragmentation"}:
+            assert after.memory.by_component[name] == size
+        else:
+            assert after.memory.by_component[name] > 1.1 * size, name
+    assert sum(after.memory.by_component.values()) == after.memory.peak_bytes
+
+
 # Problems ------------------------------------------------------------------------------------------------------------------------
 
 
