@@ -129,7 +129,7 @@ def test_many_candidates_a_second() -> None:
     assert space is not None
     rates = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         scored = score(space, Point("h100-sxm", 4, 8))
-        rates.append(len(scored.columns) / (time.perf_counter() - started))
-    assert max(rates) > 40_000
+        rates.append(len(scored.columns) / (time.process_time() - started))
+    assert max(rates) > 100_000
