@@ -211,7 +211,7 @@ def _elsewhere(money: Money) -> list[str]:
         offers = [offer for offer in money.all_offers if offer.market == market and (offer.market, offer.provider) != money.chosen]
         if offers:
             parts.append(f"{words(market)} " + ", ".join(f"{offer.provider} {dollars(offer.usd)}" for offer in offers[:MOST_OFFERS]))
-    return _wrapped("; ".join(parts), WIDTH - LABEL + 10) if parts else []
+    return ["; ".join(parts)] if parts else []
 
 
 def all_offers(money: Money) -> list[str]:
