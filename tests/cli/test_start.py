@@ -61,12 +61,13 @@ def test_profiles_are_read_only_where_one_is_asked_for() -> None:
 
 def test_cold_start() -> None:
     """`make bench` measures it well; this only catches what makes it twice as slow, in processor time, which busy machines keep."""
+    # Without compiled modules on disk, which that variable forbids to write, every start would compile them again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     seconds = []
-    for _ in range(5):
+    for _ in range(6):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "llmspec", "validate", "specs/quickstart.yaml"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True
-        )
+        command = [sys.executable, "-m", "llmspec", "validate", "specs/quickstart.yaml"]
+        subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
-    assert min(seconds) < 0.5
+    assert min(seconds) < 0.5, seconds
