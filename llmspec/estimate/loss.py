@@ -34,6 +34,8 @@ from llmspec.estimate.scaling import (
 from llmspec.resolve import laws
 from llmspec.resolve.resolved import Resolved
 
+# Fits are held to runs of up to about ten times the size of those they were made of.
+FAR_BEYOND = 10
 # Outside the range of a law's runs twice what is claimed for one with a constant of another data set.
 ERROR_OUTSIDE = 2 * ERROR_UNANCHORED
 
@@ -177,6 +179,19 @@ def _verdict(ratio: float, optimal_ratio: float, *, within: bool) -> str:
     return f"near compute-optimal ({ratio:.3g} tokens a parameter against {optimal_ratio:.3g})"
 
 
+def _reach(fit: LossFit | None, size: float, tokens: float) -> str:
+    """A warning where a fit is asked far beyond its runs: the interval tells how well the law is known, not whether it goes on."""
+    if fit is None:
+        return ""
+    beyond = {"size": size / fit.parameters[1], "tokens": tokens / fit.tokens[1]}
+    far = [f"{factor:,.0f} times the {what}" for what, factor in beyond.items() if factor > FAR_BEYOND]
+    if not far:
+        return ""
+    return (
+        f"; {' and '.join(far)} of the largest of the fit's runs, where nothing shows that its law still holds: do not trust the interval"
+    )
+
+
 def _tuning(resolved: Resolved, parameters: Parameters, tokens: float) -> Quantity:
     spec = resolved.spec
     body = parameters.non_embedding.value
@@ -283,7 +298,8 @@ def expect_loss(resolved: Resolved, parameters: Parameters, assumptions: LossAss
         within_fitted_range=within,
         meaning=basis.meaning,
         # A fit to small runs is there to be asked about larger ones.
-        verdict=_verdict(tokens / active, best_tokens / best, within=within or assumptions.fit is not None),
+        verdict=_verdict(tokens / active, best_tokens / best, within=within or assumptions.fit is not None)
+        + _reach(assumptions.fit, size, tokens),
         law=basis.name,
         data_set=assumptions.data_set,
         by_law=by_law(LawRun(total, active, parameters.non_embedding.value, tokens, bits, unique, assumptions.inference_tokens), inputs),

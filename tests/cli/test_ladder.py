@@ -87,6 +87,14 @@ def test_the_estimate_uses_the_fit(llmspec: Run, tmp_path: Path) -> None:
     assert low <= expected <= high and high - low < 0.1
 
 
+@pytest.mark.parametrize(("tokens", "far"), [("10B", False), ("40T", True)])
+def test_a_fit_asked_far_beyond_its_runs_says_so(llmspec: Run, tmp_path: Path, tokens: str, far: bool) -> None:
+    fit = tmp_path / "mine.json"
+    assert llmspec("fit", table(tmp_path / "all.csv"), "-o", fit).returncode == 0
+    shown = llmspec("estimate", "specs/gpt2-124m.yaml", "--loss-fit", fit, "--set", f"training.max_tokens={tokens}").stdout
+    assert ("do not trust" in " ".join(shown.split())) is far
+
+
 def test_runs_that_are_not_finished_are_left_out(llmspec: Run, tmp_path: Path) -> None:
     for number, (width, step) in enumerate(((64, 200), (96, 200), (128, 200), (160, 90))):
         project = tmp_path / f"{number}"
