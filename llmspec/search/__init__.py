@@ -5,6 +5,7 @@ them then go through the passes of the compiler as if somebody had written them 
 of it and what no rule refuses.
 """
 
-from llmspec.search.search import Finalist, Goal, Request, Result, search
+from llmspec.search.result import Finalist, Goal, Request, Result
+from llmspec.search.search import search
 
 __all__ = ["Finalist", "Goal", "Request", "Result", "search"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from llmspec.diagnostics import Bag, CompilationError
 from llmspec.resolve import resolve
 from llmspec.search import problems
-from llmspec.search.search import Finalist, Result
+from llmspec.search.result import Finalist, Result
 from llmspec.search.space import Changes, changed
 from llmspec.spec import compose, load
 from llmspec.spec.edit import NotEditableError, edited

@@ -1,6 +1,6 @@
 """From a spec and a goal to the best few layouts, each taken through the whole compiler."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,6 @@ from llmspec.catalog import Quote, accelerators, find_accelerator, prices_for
 from llmspec.check import check
 from llmspec.diagnostics import Bag, Diagnostic
 from llmspec.estimate import Estimate, estimate
-from llmspec.estimate.configuration import CHECKPOINTINGS, SCHEDULES
 from llmspec.estimate.estimate import with_loss
 from llmspec.estimate.loss import LossAssumptions
 from llmspec.estimate.profile import Profile
@@ -20,171 +19,29 @@ from llmspec.resolve import resolve
 from llmspec.search import problems
 from llmspec.search.amounts import MOST_TOKENS, loss_at, rounded_down, rounded_up, tokens_for_loss, with_tokens
 from llmspec.search.amounts import sizes as sizes_of
+from llmspec.search.ranking import TRIES, by_kind, distances, fields_of, frontier, near_frontier, paces
+from llmspec.search.result import Finalist, Request, Result
 from llmspec.search.score import COMPONENTS, Scored, score, tight_factor
 from llmspec.search.space import (
     LAYOUT_RULES,
     Base,
     Changes,
     Point,
-    Row,
     Space,
     buildable,
     is_built,
     space_of,
-    text_of,
 )
 from llmspec.spec import compose, load
-from llmspec.spec.schema import Spec
-from llmspec.variants import NODES, WORTHWHILE, Case, analyze_case
+from llmspec.variants import NODES, WORTHWHILE, analyze_case
 
 # Of the rows that fit barely, so many of the fastest are looked at.
 MOST_BARELY = 500
-# Rows of one kind to try before it is given up, where the rules refuse what the columns allowed.
-TRIES = 4
 # Of all the devices that are looked at, so many go through the whole compiler: those nearest to the frontier.
 MOST_POINTS = 40
 MOST_DEVICES = 16_384
-TOP = 5
 # Numbers of nodes to look at for a goal.
 _COUNTS = tuple(sorted({factor << power for power in range(12) for factor in (1, 3)}))
-
-
-class Goal(NamedTuple):
-    """What is wanted; None is no limit."""
-
-    budget: float | None = None
-    """US dollars."""
-    deadline: float | None = None
-    """Hours."""
-    loss: float | None = None
-    """Nats a token."""
-
-    @property
-    def given(self) -> bool:
-        """Whether there is any."""
-        return self != Goal()
-
-
-class Request(NamedTuple):
-    """What is searched."""
-
-    goal: Goal = Goal()
-    accelerators: tuple[str, ...] = ()
-    """Empty is the spec's own; `all` every one that somebody rents out."""
-    nodes: tuple[int, ...] = ()
-    """Empty is the spec's own, and others for the frontier and for a goal."""
-    providers: tuple[str, ...] = ()
-    vary_size: bool = False
-    vary_tokens: bool = False
-    unbuilt: bool = False
-    """Whether layouts that cannot be built yet may win."""
-    top: int = TOP
-
-
-class Finalist(NamedTuple):
-    """A layout that went through the whole compiler."""
-
-    point: Point
-    changes: Changes
-    case: Case
-    buildable: bool
-    seconds: float
-    """Of a step, as the pass over columns has it; the estimate says the same."""
-    peak: float
-    """Bytes, likewise."""
-
-    @property
-    def estimate(self) -> Estimate:
-        """Its figures."""
-        assert self.case.estimate is not None
-        return self.case.estimate
-
-    @property
-    def pace(self) -> float:
-        """Seconds for one sequence, as the compiler has it."""
-        assert self.case.analysis is not None
-        return self.estimate.step_time.step.value / self.case.analysis.resolved.spec.training.global_batch_size
-
-    @property
-    def hours(self) -> float:
-        """Wall-clock."""
-        return self.estimate.wall_clock.total_hours.value
-
-    @property
-    def cut(self) -> float:
-        """Share of the run that `max_duration` cuts off."""
-        clock = self.estimate.wall_clock
-        return (
-            max(0.0, 1 - clock.total_hours.value * clock.goodput.goodput.value / clock.training_hours.value) if clock.stops_early else 0.0
-        )
-
-    @property
-    def usd(self) -> float | None:
-        """What it costs; None where nobody quotes the device."""
-        return self.estimate.money.cost and self.estimate.money.cost.value
-
-    @property
-    def loss(self) -> float:
-        """What it is expected to reach."""
-        return self.estimate.loss.expected.value
-
-
-class Result(NamedTuple):
-    """What a search found."""
-
-    base: Base
-    own: Estimate | None
-    """The spec as it is; None where a rule refuses its layout."""
-    own_error: Diagnostic | None
-    own_buildable: bool
-    candidates: int
-    fitting: int
-    blame: Mapping[str, int]
-    """How many do not fit, by the component that takes most."""
-    refused: Mapping[str, str]
-    """Families that a rule refuses, by the code of the rule."""
-    best: tuple[Finalist, ...]
-    """The best of each kind that can be built today, the best first."""
-    unbuilt: tuple[Finalist, ...]
-    """Those that would be better and are not built yet."""
-    tight: Finalist | None
-    """The fastest one where it fits only barely and is faster than all that fit safely."""
-    points: tuple[Finalist, ...]
-    """The best on each number and kind of devices that was looked at, by time."""
-    frontier: tuple[Finalist, ...]
-    """Those of them that no other beats in time and money."""
-    bought: Finalist | None
-    """The longest run that a budget buys, where the spec's tokens were kept otherwise."""
-    request: Request
-    reached: bool
-    """Whether the goal can be reached at all; the first of `best` then reaches it."""
-
-    @property
-    def own_is_best(self) -> bool:
-        """Whether no layout that was found is better by more than a hundredth than the spec's own."""
-        own, training = self.own, self.base.resolved.spec.training
-        if own is None or not self.best or self.request != Request(top=self.request.top, unbuilt=self.request.unbuilt):
-            return False
-        pace = own.step_time.step.value / training.global_batch_size
-        good = own.memory.fits and not own.memory.tight and (self.own_buildable or self.request.unbuilt)
-        return good and pace <= self.best[0].pace * (1 + WORTHWHILE)
-
-    @property
-    def suggested(self) -> Finalist | None:
-        """What `--apply` writes: of those that are as good as the best one, that which changes least; None to leave the spec as it is."""
-        if not self.best or self.own_is_best:
-            return None
-        if self.request.goal.given:
-            return self.best[0]
-        near = [found for found in self.best if found.pace <= self.best[0].pace * (1 + WORTHWHILE) and found.point == self.best[0].point]
-        return min(near, key=lambda found: len(self.differences(found)))
-
-    def differences(self, found: Finalist) -> list[tuple[str, object, object]]:
-        """Fields that differ from the spec as it is resolved: the field, what it was, what it is."""
-        assert found.case.analysis is not None
-        own, other = self.base.resolved.spec, found.case.analysis.resolved.spec
-        fields = ((path, _field(own, path), _field(other, path)) for path, _ in found.changes)
-        return [(path, before, after) for path, before, after in fields if before != after]
 
 
 def read_base(
@@ -236,13 +93,6 @@ def search(
     if own is not None and assumptions is not None:
         own = with_loss(own, base.resolved, assumptions)
     return _Seeker(path, overrides, base, own, request, assumptions, profile, bag).result(own_error, own_buildable)
-
-
-def _field(spec: Spec, path: str) -> object:
-    value: object = spec
-    for name in path.split("."):
-        value = getattr(value, name, None)
-    return value
 
 
 class _Option(NamedTuple):
@@ -665,96 +515,3 @@ class _Seeker:
             hints.append("search more devices with `--nodes`, or others with `--accelerators`")
         self.bag.add(problems.nothing_fits(self.base.resolved, what, *hints))
         self.bag.raise_if_errors()
-
-
-def paces(scored: Scored) -> Any:
-    """Seconds for one sequence, of each row."""
-    return scored.scores.seconds / scored.columns.batch
-
-
-def distances(scored: Scored) -> Any:
-    """In how many fields each row differs from the spec's own layout."""
-    columns, spec = scored.columns, scored.space.base.resolved.spec
-    layout = spec.parallelism
-    families = []
-    for member in scored.space.members:
-        wanted = ((_field(spec, path), value) for path, value in member.family.wanted().items() if value is not None)
-        families.append(sum(own != value for own, value in wanted))
-    differ = np.array(families)[columns.member]
-    numbers = {
-        "tensor": layout.tensor,
-        "pipeline": layout.pipeline,
-        "context": layout.context,
-        "micro_batch": spec.training.micro_batch_size,
-        "checkpointing": list(CHECKPOINTINGS).index(layout.activation_checkpointing),
-        "shard_size": layout.shard_size,
-    }
-    return differ + sum((getattr(columns, name) != own).astype(int) for name, own in numbers.items())
-
-
-def by_kind(scored: Scored, fits: Any) -> list[list[int]]:
-    """Rows that fit by kind of layout, the kinds by their fastest, a few of each: of those as good as its fastest, what changes least."""
-    some = np.flatnonzero(fits)
-    order = some[np.argsort(paces(scored)[some], kind="stable")]
-    columns = scored.columns
-    families = [member.family._replace(compile=False, reshard=None) for member in scored.space.members]
-    number = np.array([families.index(family) for family in families])
-    key = number[columns.member[order]]
-    for column in (columns.tensor, columns.pipeline, columns.context, columns.expert):
-        values, place = np.unique(column, return_inverse=True)
-        key = key * len(values) + place[order]
-    kinds: dict[int, list[int]] = {}
-    pace, distance = paces(scored), distances(scored)
-    first, inverse = np.unique(key, return_index=True)[1], np.unique(key, return_inverse=True)[1]
-    for kind in np.argsort(first, kind="stable"):
-        rows = order[np.flatnonzero(inverse == kind)]
-        near = rows[pace[rows] <= pace[rows[0]] * (1 + WORTHWHILE)]
-        near = near[np.lexsort((pace[near], distance[near]))]
-        kinds[int(kind)] = [int(index) for index in (*near, *rows[len(near) :])][:TRIES]
-    return list(kinds.values())
-
-
-def near_frontier(points: Sequence[tuple[float, float | None]], most: int) -> list[int]:
-    """The points that are beaten least in both time and money, the nearest to the frontier first."""
-    if not points:
-        return []
-    hours = np.array([hours for hours, _ in points])
-    money = np.array([usd if usd is not None else 1.0 for _, usd in points])
-    beaten = np.minimum(hours[:, None] / hours[None, :], money[:, None] / money[None, :]).max(axis=1)
-    return [int(index) for index in np.argsort(beaten, kind="stable")[:most]]
-
-
-def frontier(points: Sequence[Finalist]) -> Iterator[Finalist]:
-    """Those that no other beats in time and money; the fastest first."""
-    least = np.inf
-    for one in points:
-        if one.usd is not None and one.usd < least:
-            least = one.usd
-            yield one
-
-
-def fields_of(space: Space, point: Point, row: Row, base: Base) -> Changes:
-    """A row as fields of a spec, all of them written out; null where one must not stand there."""
-    written = base.composed.node
-    wanted: dict[str, object] = space.members[row.member].family.wanted()
-    wanted |= {
-        "parallelism.tensor": int(row.tensor),
-        "parallelism.pipeline": int(row.pipeline),
-        "parallelism.pipeline_schedule": list(SCHEDULES)[row.schedule],
-        "parallelism.stages_per_device": int(row.virtual),
-        "parallelism.context": int(row.context),
-        "parallelism.expert": int(row.expert),
-        "parallelism.activation_checkpointing": list(CHECKPOINTINGS)[row.checkpointing],
-        "training.micro_batch_size": int(row.micro_batch),
-        "parallelism.shard_size": int(row.shard_size) if space.members[row.member].family.data == "hsdp" else None,
-        "parallelism.sequence_parallel": bool(row.sequence_parallel) if row.tensor > 1 else None,
-    }
-    hardware = base.resolved.spec.hardware
-    wanted["hardware.nodes"] = point.nodes
-    if point.accelerator != hardware.accelerator:
-        wanted["hardware.accelerator"] = point.accelerator
-    wanted["hardware.accelerators_per_node"] = point.per_node
-    if point.price is not None:
-        wanted["hardware.price"] = point.price
-    there = {name: node for name in wanted if (node := written(name)) is not None and node.value is not None}
-    return tuple((name, text_of(value)) for name, value in wanted.items() if value is not None or name in there)

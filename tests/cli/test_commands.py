@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -369,9 +368,10 @@ def test_interrupt_is_130(tmp_path: Path) -> None:
     pipe = tmp_path / "spec.yaml"
     os.mkfifo(pipe)
     process = subprocess.Popen([sys.executable, "-m", "llmspec", "validate", pipe], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    writer = os.open(pipe, os.O_WRONLY)  # returns when the command has opened it too, and waits for a line
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
+    os.close(writer)
     assert process.returncode == 130
     assert "Traceback" not in errors
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from llmspec.diagnostics import Bag
+from llmspec.search.ranking import fields_of
 from llmspec.search.score import COMPONENTS, score, tight_factor
-from llmspec.search.search import fields_of, read_base
+from llmspec.search.search import read_base
 from llmspec.search.space import Base, Point, space_of
 from llmspec.variants import analyze_case
 
