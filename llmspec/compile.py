@@ -33,7 +33,15 @@ class Analysis:
     profile: "Profile | None" = None
 
 
-def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = True, profile: "Profile | None" = None) -> Analysis:
+def analyze(
+    path: Path,
+    overrides: Sequence[str],
+    bag: Bag,
+    *,
+    to_build: bool = True,
+    profile: "Profile | None" = None,
+    misfit: Bag | None = None,
+) -> Analysis:
     """Read, check and estimate a spec. Raises `CompilationError` at the first pass that leaves an error in the bag.
 
     Args:
@@ -42,6 +50,8 @@ def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = 
         bag: Takes the diagnostics.
         to_build: Whether a project is to be built of it; false where an estimate is all that is wanted, which knows more than `build`.
         profile: What runs that were measured have taught, for the estimate.
+        misfit: Takes what speaks against a run that could be described, such as its memory, where its figures are wanted all the same;
+            `bag` where it is None.
     """
     composed = compose(path, overrides, bag)  # YAML, `extends`, presets, `--set` -> one tree with positions    LS0xx, LS2xx
     bag.raise_if_errors()
@@ -59,7 +69,7 @@ def analyze(path: Path, overrides: Sequence[str], bag: Bag, *, to_build: bool = 
     if profile is not None:
         figures = profile.calibrated(resolved, network, figures, bag)  # the same, as measured runs have it          LS56x
         bag.raise_if_errors()
-    bag.extend(check(resolved, network, figures))  # what does not fit or is wasteful                           LS4xx
+    (bag if misfit is None else misfit).extend(check(resolved, network, figures))  # what does not fit or is wasteful   LS4xx
     bag.raise_if_errors()
     return Analysis(composed, resolved, network, figures, profile)
 

@@ -3,13 +3,12 @@
 Each variant goes through the passes of `llmspec.compile` as if somebody had written it, so that what the rules refuse is never offered.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmspec.catalog import Accelerator, accelerators, find_accelerator, prices_for
+from llmspec.catalog import accelerators, find_accelerator, prices_for
 from llmspec.check import check, check_buildable
 from llmspec.compile import Analysis, analyze
 from llmspec.diagnostics import Bag, CompilationError, Diagnostic, Span
@@ -22,9 +21,8 @@ from llmspec.estimate.device import describe_device
 from llmspec.estimate.memory import estimate_memory
 from llmspec.estimate.step_model import step_parts
 from llmspec.estimate.step_time import parts_of
-from llmspec.resolve import OriginKind, Resolved, derive, resolve
+from llmspec.resolve import Resolved, resolve, with_field
 from llmspec.spec import load, with_overrides
-from llmspec.spec.schema import Spec
 
 if TYPE_CHECKING:
     from llmspec.estimate.profile import Profile
@@ -177,7 +175,7 @@ def best_change(analysis: Analysis) -> Change | None:
     configuration = configuration_of(resolved, network, device.accelerator)
     faster: list[tuple[float, str, str, Resolved]] = []
     for field, value in _single_changes(resolved, on_cpu=device.is_processor):
-        copied = _copied(resolved, device.accelerator, field, value)
+        copied = with_field(resolved, field, value)
         if not _divides(copied):
             continue
         if device.is_processor:
@@ -203,25 +201,6 @@ def best_change(analysis: Analysis) -> Change | None:
         if acceptable and seconds < enough and not _has_error(check(variant, network, figures)):
             return Change(field, value, _written(resolved, field), figures, 1 - seconds / analysis.estimate.step_time.step.value)
     return None
-
-
-def _copied(resolved: Resolved, accelerator: Accelerator, field: str, value: object) -> Resolved:
-    """The resolved spec with one field changed, and what follows from it for how a step is laid out."""
-    rules: dict[str, Callable[[Spec], derive.Derived]] = {
-        "parallelism.sequence_parallel": derive.sequence_parallel,
-        "parallelism.shard_size": derive.shard_size,
-        "training.compile": lambda spec: derive.compile_model(spec, accelerator),
-    }
-    spec = _with_field(resolved.spec, field, value)
-    for follows, rule in rules.items():
-        if resolved.origin(follows).kind is OriginKind.DERIVED and follows != field:
-            spec = _with_field(spec, follows, rule(spec).value)
-    return replace(resolved, spec=spec)
-
-
-def _with_field(spec: Spec, field: str, value: object) -> Spec:
-    section, name = field.split(".")
-    return spec.model_copy(update={section: getattr(spec, section).model_copy(update={name: value})})
 
 
 def _divides(resolved: Resolved) -> bool:

@@ -108,20 +108,23 @@ def _one(
 
     with reporting(diagnostic_format) as bag:
         spec, profile, learned, before = _profile(given, overrides, logs, name, bag)
-        analysis = loss.applied(analyze(spec, overrides, bag, to_build=False, profile=profile), bag)
+        # A run that does not fit is shown too: what takes the memory is the question then.
+        misfit = Bag()
+        analysis = loss.applied(analyze(spec, overrides, bag, to_build=False, profile=profile, misfit=misfit), bag)
         warn_of_prices(analysis, bag)
         if grid_data is not None:
             analysis = _with_start(analysis, grid_data, bag)
-        change = best_change(analysis) if output != "csv" or html is not None else None
+        change = best_change(analysis) if not misfit.errors and (output != "csv" or html is not None) else None
         if html is not None:
             from llmspec.cli.estimate_page import estimate_page
             from llmspec.compare.problems import page_not_writable
 
             try:
-                html.write_text(estimate_page(spec, overrides, analysis, change), encoding="utf-8")
+                html.write_text(estimate_page(spec, overrides, analysis, change, misfit.errors), encoding="utf-8")
             except OSError as error:
                 bag.add(page_not_writable(html, (error.strerror or str(error)).lower()))
                 bag.raise_if_errors()
+        bag.extend(misfit)
     if output == "json":
         beside = {}
         if learned is not None and before is not None:
@@ -139,9 +142,11 @@ def _one(
             from llmspec.cli.profiles_text import calibration_table
 
             click.echo(calibration_table(learned, before, analysis.estimate) + "\n")
-        click.echo(estimate_table(analysis.estimate, explain=explain, advice=advice(change)))
+        click.echo(estimate_table(analysis.estimate, explain=explain, advice=advice(change, misfit.errors)))
         if html is not None:
             click.echo(f"\nwrote {html}")
+    if misfit.errors:
+        raise click.exceptions.Exit(1)
 
 
 def _profile(

@@ -18,6 +18,7 @@ from llmspec.cli.estimate_text import (
     words,
 )
 from llmspec.compile import Analysis
+from llmspec.diagnostics import Diagnostic
 from llmspec.estimate import Estimate, Quantity
 from llmspec.report import Bar, Bars, Chart, Series, bars_svg, document, folded, gallery, remark, svg, table
 from llmspec.report.chart import Point
@@ -30,7 +31,9 @@ SMALL = 0.005
 MOST_OFFERS = 12
 
 
-def estimate_page(spec: Path, overrides: Sequence[str], analysis: Analysis, change: Change | None) -> str:
+def estimate_page(
+    spec: Path, overrides: Sequence[str], analysis: Analysis, change: Change | None, misfit: Sequence[Diagnostic] = ()
+) -> str:
     """The page. It estimates the spec again on other numbers of nodes and on other accelerators, for the charts."""
     figures = analysis.estimate
     nodes = over_nodes(spec, overrides, analysis)
@@ -44,7 +47,7 @@ def estimate_page(spec: Path, overrides: Sequence[str], analysis: Analysis, chan
     ]
     return document(
         f"{figures.name} on {_devices(figures)}",
-        [*_remarks(analysis, change), f"llmspec {__version__}; estimated from {spec}, nothing has run"],
+        [*_remarks(analysis, change, misfit), f"llmspec {__version__}; estimated from {spec}, nothing has run"],
         [
             table(("", "estimate", ""), _rows(figures), wrapped=True),
             gallery(pictures),
@@ -69,7 +72,7 @@ def _devices(figures: Estimate) -> str:
     return f"{figures.devices:,} x {figures.device}" if figures.devices > 1 else figures.device
 
 
-def _remarks(analysis: Analysis, change: Change | None) -> list[str]:
+def _remarks(analysis: Analysis, change: Change | None, misfit: Sequence[Diagnostic]) -> list[str]:
     figures = analysis.estimate
     largest = max(figures.memory.by_component, key=lambda name: figures.memory.by_component[name])
     lines = []
@@ -78,7 +81,9 @@ def _remarks(analysis: Analysis, change: Change | None) -> list[str]:
     lines.append(f"{words(figures.step_time.dominant)} dominate in time, {words(largest)} in memory".capitalize())
     if figures.calibration is not None:
         lines.append(f"Calibrated by {', '.join((figures.calibration.learned, *figures.calibration.remarks))}")
-    if change is None:
+    if misfit:
+        lines += [f"It does not fit: {'; '.join((found.message, *found.help))}".replace("`", "") for found in misfit]
+    elif change is None:
         lines.append(f"No single change that we know saves {WORTHWHILE:.0%} of a step and fits")
     else:
         after = change.estimate

@@ -3,11 +3,12 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from llmspec.diagnostics import Diagnostic
 from llmspec.estimate import Estimate, Quantity
 from llmspec.estimate.goodput import Goodput
 from llmspec.estimate.money import KINDS, Money
@@ -249,8 +250,11 @@ def _goodput(goodput: Goodput, step: float) -> list[str]:
     ]
 
 
-def advice(change: Change | None) -> list[str]:
-    """The one change that helps most, with its figures."""
+def advice(change: Change | None, misfit: Sequence[Diagnostic] = ()) -> list[str]:
+    """The one change that helps most, with its figures; for a run that does not fit, what would make it fit."""
+    if misfit:
+        ways = "; ".join(way for found in misfit for way in found.help).replace("`", "")
+        return [_row("  to make it fit" if n == 0 else "", line) for n, line in enumerate(_wrapped(ways))]
     if change is None:
         return [_row("  helps most", f"no single change that we know saves {WORTHWHILE:.0%} of a step and fits")]
     figures = change.estimate

@@ -1,50 +1,65 @@
 """The cheapest change that makes a spec fit its device."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 from llmspec.estimate.device import describe_device
 from llmspec.estimate.memory import GIB, estimate_memory
 from llmspec.estimate.step_time import parts_of
 from llmspec.network.network import Network
-from llmspec.resolve.resolved import Resolved
+from llmspec.resolve import Resolved, with_field
 
 _STRONGER = {"none": ("none", "selective", "full"), "selective": ("selective", "full"), "full": ("full",)}
+_FIELDS = ("parallelism.data", "parallelism.zero_stage", "parallelism.activation_checkpointing", "training.micro_batch_size")
 
 
-def _variants(resolved: Resolved) -> Iterator[Resolved]:
-    """The spec with stronger checkpointing and with smaller micro batches that still divide the device's share."""
-    spec = resolved.spec
-    share = max(1, spec.training.global_batch_size // resolved.data_parallel_size)
-    largest = min(spec.training.micro_batch_size, share)
+def _shardings(resolved: Resolved) -> Iterator[Resolved]:
+    """The spec, and what shards more over the same devices."""
+    yield resolved
+    layout = resolved.spec.parallelism
+    if resolved.data_parallel_size == 1:
+        return
+    if layout.data == "ddp":
+        yield with_field(resolved, "parallelism.data", "fsdp")
+    elif layout.data == "zero":
+        yield from (with_field(resolved, "parallelism.zero_stage", stage) for stage in range(layout.zero_stage + 1, 4))
+
+
+def _micro_batches(resolved: Resolved) -> list[int]:
+    """Micro batches that divide the device's share, not larger than the spec's, the largest first."""
+    training = resolved.spec.training
+    share = max(1, training.global_batch_size // resolved.data_parallel_size)
     # Divisors come in pairs: a share of millions has its divisors found in thousands of steps.
     small = [size for size in range(1, int(share**0.5) + 1) if share % size == 0]
-    sizes = sorted({size for low in small for size in (low, share // low) if size <= largest}, reverse=True)
-    for checkpointing in _STRONGER[spec.parallelism.activation_checkpointing]:
-        parallelism = spec.parallelism.model_copy(update={"activation_checkpointing": checkpointing})
-        for size in sizes:
-            training = spec.training.model_copy(update={"micro_batch_size": size})
-            yield replace(resolved, spec=spec.model_copy(update={"parallelism": parallelism, "training": training}))
+    return sorted({size for low in small for size in (low, share // low) if size <= training.micro_batch_size}, reverse=True)
 
 
-def cheapest_fix(resolved: Resolved, network: Network) -> str | None:
-    """The change of checkpointing and micro batch that fits and costs least time a step, in words; None where none fits."""
+def cheapest_fix(resolved: Resolved, network: Network, allowed: Callable[[Resolved], bool] = lambda _: True) -> str | None:
+    """The change of sharding, checkpointing and micro batch that fits and costs least time a step, in words; None where none fits.
+
+    Args:
+        resolved: The spec that does not fit.
+        network: Its model.
+        allowed: Whether nothing else speaks against a variant; asked of the best ones only.
+    """
     device = describe_device(resolved)
-    best: tuple[float, int, Resolved] | None = None
-    for variant in _variants(resolved):
-        memory = estimate_memory(variant, network, device)
-        if not memory.fits:
-            continue
-        seconds = sum(parts_of(variant, network, device).values())
-        if best is None or seconds < best[0]:
-            best = seconds, memory.peak_bytes, variant
-    if best is None:
-        return None
-    _, peak, variant = best
-    old, new = resolved.spec, variant.spec
-    changes = []
-    if new.parallelism.activation_checkpointing != old.parallelism.activation_checkpointing:
-        changes.append(f"`parallelism.activation_checkpointing: {new.parallelism.activation_checkpointing}`")
-    if new.training.micro_batch_size != old.training.micro_batch_size:
-        changes.append(f"`training.micro_batch_size: {new.training.micro_batch_size}`")
-    return f"{' with '.join(changes)} needs {peak / GIB:.1f} of {device.memory_bytes / GIB:.1f} GiB" if changes else None
+    fitting: list[tuple[float, int, int, Resolved]] = []
+    for sharded in _shardings(resolved):
+        for checkpointing in _STRONGER[resolved.spec.parallelism.activation_checkpointing]:
+            kept = with_field(sharded, "parallelism.activation_checkpointing", checkpointing)
+            for size in _micro_batches(resolved):
+                variant = with_field(kept, "training.micro_batch_size", size)
+                memory = estimate_memory(variant, network, device)
+                if memory.fits:
+                    seconds = sum(parts_of(variant, network, device).values())
+                    fitting.append((seconds, len(fitting), memory.peak_bytes, variant))
+    for _, _, peak, variant in sorted(fitting, key=lambda entry: entry[:2]):
+        if allowed(variant):
+            changes = [f"`{field}: {_value(variant, field)}`" for field in _FIELDS if _value(variant, field) != _value(resolved, field)]
+            return f"{' with '.join(changes)} needs {peak / GIB:.1f} of {device.memory_bytes / GIB:.1f} GiB" if changes else None
+    return None
+
+
+def _value(resolved: Resolved, field: str) -> object:
+    section, name = field.split(".")
+    value: object = getattr(getattr(resolved.spec, section), name)
+    return value

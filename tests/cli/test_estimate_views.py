@@ -14,6 +14,7 @@ import pytest
 from llmspec.cli.estimate_page import estimate_page
 from llmspec.compile import analyze
 from llmspec.diagnostics import Bag, CompilationError
+from llmspec.estimate import cheapest_fix
 from llmspec.report import Bar, Bars, Chart, Series, bars_svg, svg, terminal_chart
 from llmspec.variants import _single_changes, analyze_case, best_change, on_other_accelerators, over_nodes, variations
 from tests.cli.conftest import ROOT, Run
@@ -144,6 +145,20 @@ def test_problems_of_what_if_are_diagnostics(llmspec: Run) -> None:
         assert finished.returncode == 1 and code in finished.stderr and "Traceback" not in finished.stderr, options
 
 
+def test_a_run_that_does_not_fit_is_shown(llmspec: Run, tmp_path: Path) -> None:
+    large, page = ROOT / "specs/llama-3.1-8b.yaml", tmp_path / "page.html"
+    finished = llmspec("estimate", large, "--set", "parallelism.data=ddp", "--html", page)
+    assert finished.returncode == 1 and "LS401" in finished.stderr
+    shown = finished.stdout
+    assert ": does not fit" in shown and "time of a step" in shown and "helps most" not in shown
+    fix = re.search(r"to make it fit +parallelism.data: (\w+) needs ([\d.]+) of", shown)
+    assert fix is not None, shown
+    assert "It does not fit" in page.read_text()
+    fitting = llmspec("estimate", large, "--set", f"parallelism.data={fix[1]}", "--format", "json")
+    assert fitting.returncode == 0
+    assert json.loads(fitting.stdout)["memory"]["peak_gib"] == pytest.approx(float(fix[2]), abs=0.051)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -193,6 +208,33 @@ def test_following_the_changes_ends_where_none_helps() -> None:
     raise AssertionError(taken)
 
 
+@pytest.mark.parametrize(
+    ("layout", "field"), [("{data: ddp}", "parallelism.data: fsdp"), ("{engine: deepspeed, zero_stage: 1}", "parallelism.zero_stage: ")]
+)
+def test_what_makes_it_fit_may_be_sharding(layout: str, field: str, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(LARGE_SPEC.format(layout=f"parallelism: {layout}", nodes=1))
+    misfit = Bag()
+    small = ("hardware.accelerators_per_node=2", "training.sequence_length=2048")
+    analysis = analyze(spec, small, Bag(), to_build=False, misfit=misfit)
+    assert not analysis.estimate.memory.fits
+    assert [error.code for error in misfit.errors] == ["LS401"]
+    assert field in misfit.errors[0].help[0]
+    own = analysis.resolved.spec.parallelism
+    assert cheapest_fix(analysis.resolved, analysis.network, lambda variant: variant.spec.parallelism == own) is None
+
+
+LARGE_SPEC = """\
+llmspec: 1
+name: large
+preset: llama-3.1-8b
+tokenizer: {{kind: bpe, vocab_size: 128256}}
+data: {{sources: [{{name: text, kind: text, path: "*.nothing"}}]}}
+training: {{sequence_length: 8192, global_batch_size: 512, micro_batch_size: 1, max_steps: 1000}}
+optimizer: {{learning_rate: 3.0e-4}}
+hardware: {{accelerator: h100-sxm, nodes: {nodes}, accelerators_per_node: 8}}
+{layout}
+"""
 LARGE = {
     "fsdp": "parallelism: {data: fsdp, tensor: 8, activation_checkpointing: full}",
     "deepspeed": "parallelism: {engine: deepspeed, zero_stage: 3, activation_checkpointing: selective}",
@@ -205,17 +247,7 @@ LARGE = {
 def test_changes_of_layouts_are_those_of_the_whole_compiler(layout: str, tmp_path: Path) -> None:
     """Ranking on a copy of the spec finds what estimating every change from its text finds."""
     spec = tmp_path / "spec.yaml"
-    spec.write_text(f"""\
-llmspec: 1
-name: large
-preset: llama-3.1-8b
-tokenizer: {{kind: bpe, vocab_size: 128256}}
-data: {{sources: [{{name: text, kind: text, path: "*.nothing"}}]}}
-training: {{sequence_length: 8192, global_batch_size: 512, micro_batch_size: 1, max_steps: 1000}}
-optimizer: {{learning_rate: 3.0e-4}}
-hardware: {{accelerator: h100-sxm, nodes: 8, accelerators_per_node: 8}}
-{LARGE[layout]}
-""")
+    spec.write_text(LARGE_SPEC.format(layout=LARGE[layout], nodes=8))
     base = analyze(spec, (), Bag(), to_build=False)
     now = base.estimate.step_time.step.value
     found: dict[str, float] = {}

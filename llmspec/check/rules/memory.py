@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from llmspec.check.registry import Finding, Run, fact, run_rule
+from llmspec.check.registry import BUILD_RULES, SPEC_RULES, Finding, Run, fact, run_rule
 from llmspec.diagnostics import Fact, Severity
 from llmspec.estimate import cheapest_fix
+from llmspec.resolve import Resolved
 
 GIB = 2**30
 
@@ -13,7 +14,7 @@ def _component_facts(run: Run) -> tuple[Fact, ...]:
     """The largest components of the memory, and what there is."""
     memory = run.estimate.memory
     largest = sorted(memory.by_component.items(), key=lambda entry: -entry[1])[:5]
-    parts = [Fact(name, f"{size / GIB:.2f} GiB", "estimated") for name, size in largest if size > 0]
+    parts = [Fact(name.replace("_", " "), f"{size / GIB:.2f} GiB", "estimated") for name, size in largest if size > 0]
     capacity = Fact(
         "memory of the accelerator", f"{memory.capacity_bytes / GIB:.2f} GiB", fact(run.resolved, "hardware.accelerator").origin
     )
@@ -48,14 +49,23 @@ def does_not_fit(run: Run) -> Iterator[Finding]:
     if memory.peak_bytes <= memory.capacity_bytes:
         return
     accelerator = run.resolved.spec.hardware.accelerator
-    fix = cheapest_fix(run.resolved, run.network)
+    fix = cheapest_fix(run.resolved, run.network, lambda variant: _is_sound(variant, run))
+    tried = "micro batch, checkpointing and sharding" if run.resolved.data_parallel_size > 1 else "micro batch and checkpointing"
     yield Finding(
         f"the run needs {memory.peak_bytes / GIB:.1f} GiB on each device, and `{accelerator}` has {memory.capacity_bytes / GIB:.1f} GiB",
         "hardware.accelerator",
         f"{memory.peak_bytes / GIB:.1f} > {memory.capacity_bytes / GIB:.1f} GiB",
         _component_facts(run),
-        (fix if fix is not None else "no micro batch and no checkpointing fits: use a smaller model or an accelerator with more memory",),
+        (fix if fix is not None else f"no {tried} fits: use a smaller model, more devices or an accelerator with more memory",),
     )
+
+
+def _is_sound(variant: Resolved, run: Run) -> bool:
+    """Whether no rule speaks against a variant of a run that could be built, or estimated, as it was."""
+    rules = [*SPEC_RULES.values()]
+    if not any(True for rule in BUILD_RULES.values() for _ in rule.diagnostics(run.resolved, run.resolved)):
+        rules += BUILD_RULES.values()
+    return not any(found.severity is Severity.ERROR for rule in rules for found in rule.diagnostics(variant, variant))
 
 
 @run_rule("LS402", "fits-barely", since="0.1", severity=Severity.WARNING)
