@@ -188,9 +188,9 @@ def _figures(resolved: Resolved, estimate: Estimate) -> tuple[Row, ...]:
     if money.cost is not None:
         rows.append(Row("money", f"{money.cost.value:,.{0 if money.cost.value >= 10 else 3}f} US dollars"))
     if energy.kwh is not None:
-        rows.append(Row("energy", f"{energy.kwh.value:,.3g} kWh"))
+        rows.append(Row("energy", f"{_rounded(energy.kwh.value)} kWh"))
     if carbon.total is not None:
-        rows.append(Row("carbon", f"{carbon.total.value:,.3g} kg CO2e"))
+        rows.append(Row("carbon", f"{_rounded(carbon.total.value)} kg CO2e"))
     if estimate.loss.within_fitted_range:
         expected = estimate.loss.expected
         rows.append(Row("final loss", f"{expected.low:.2f} to {expected.high:.2f} nats a token of web text, a yardstick between specs"))
@@ -203,6 +203,11 @@ def _host_memory(resolved: Resolved, estimate: Estimate) -> list[Row]:
     if not needed:
         return []
     return [Row("offloaded to the memory of a machine", f"{needed:,.1f}{'' if there is None else f' of {there:,.0f}'} GiB")]
+
+
+def _rounded(value: float) -> str:
+    """Three digits, or all before the point where there are more."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _duration(hours: float) -> str:
