@@ -22,6 +22,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "generated" / "pictures"
 METRICS = ROOT / "generated" / "quickstart" / "run" / "metrics.jsonl"
+ESTIMATE = ["llmspec", "estimate", "specs/llama-3.2-1b.yaml"]
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 56, 20, 40, 44
 TRAINING, VALIDATION = "#3b6fb6", "#c8553d"
@@ -84,7 +85,7 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in METRICS.read_text().splitlines()]
     (PICTURES / "quickstart-loss.svg").write_text(loss_curve(rows))
-    (PICTURES / "estimate.svg").write_text(terminal(["llmspec", "estimate", "specs/llama-3.2-1b.yaml"]))
+    (PICTURES / "estimate.svg").write_text(terminal(ESTIMATE))
 
 
 if __name__ == "__main__":

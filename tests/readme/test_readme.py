@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.pictures import ESTIMATE, PICTURES, terminal
+
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
@@ -53,6 +55,15 @@ def test_console_blocks_show_the_true_output(tmp_path: Path) -> None:
         readme = current
     # Wall-clock differs from run to run; everything else is the same everywhere.
     assert SECONDS.sub("0.0 s", readme) == SECONDS.sub("0.0 s", current)
+
+
+def test_the_picture_of_a_terminal_is_what_it_shows() -> None:
+    """`make pictures` draws it anew."""
+    picture = PICTURES / "estimate.svg"
+    drawn = terminal(ESTIMATE)
+    if os.environ.get("LLMSPEC_UPDATE_SNAPSHOTS"):
+        picture.write_text(drawn, encoding="utf-8")
+    assert picture.read_text(encoding="utf-8") == drawn
 
 
 def test_files_that_the_readme_links_to_exist() -> None:
