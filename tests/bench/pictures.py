@@ -71,7 +71,8 @@ def terminal(command: list[str]) -> str:
     output = subprocess.run(
         [str(executable), *command[1:]], cwd=ROOT, env=environment, check=True, capture_output=True, encoding="utf-8"
     ).stdout
-    console = Console(record=True, width=116, file=StringIO(), force_terminal=True)
+    # Whatever terminal this runs on: rich asks the environment for it.
+    console = Console(record=True, width=116, file=StringIO(), force_terminal=True, _environ={"TERM": "xterm-256color"})
     console.print(Text.from_ansi(f"$ {' '.join(command)}\n{output}"))
     svg = console.export_svg(title="llmspec", unique_id="terminal")
     # A picture fetches nothing: the viewer's own monospace font does.
