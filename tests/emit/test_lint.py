@@ -11,6 +11,28 @@ import pytest
 from llmspec.emit import Project
 from tests.emit.conftest import SMALL, Compiler, changed
 
+# Sharded, tracked, guarded, averaged: what the other variants do not have, for two processes on this machine.
+ENGINES: dict[str, Mapping[str, Any]] = {
+    "fsdp": {
+        "hardware": {"accelerator": "cpu", "accelerators_per_node": 2},
+        "parallelism": {"data": "fsdp", "activation_checkpointing": "full"},
+        "training.ema": {},
+        "training.guard": {"spike_sigma": 6.0},
+        "checkpoint": {"asynchronous": True},
+        "schedule": {"kind": "one_cycle", "momentum_at_peak": 0.8},
+        "logging": {"wandb": {"project": "a"}, "mlflow": {"experiment": "a"}, "profiler": {}},
+    },
+    "deepspeed": {
+        "hardware": {"accelerator": "cpu", "accelerators_per_node": 2},
+        "parallelism": {"engine": "deepspeed", "zero_stage": 3},
+        "precision": "fp32",
+    },
+    "deepspeed on GPUs": {
+        "hardware": {"accelerator": "h100-sxm", "accelerators_per_node": 2},
+        "parallelism": {"engine": "deepspeed", "zero_stage": 2},
+        "logging": {"memory_history": True, "wandb": {"project": "a"}},
+    },
+}
 # Far from each other in what they emit.
 VARIANTS: dict[str, Mapping[str, Any]] = {
     "quickstart": {},
@@ -33,6 +55,8 @@ VARIANTS: dict[str, Mapping[str, Any]] = {
     },
 }
 
+ALL = VARIANTS | ENGINES
+
 
 def put(project: Project, directory: Path) -> None:
     for path, file in project.items():
@@ -47,18 +71,27 @@ def run(directory: Path, tool: str, *arguments: str) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", ALL)
 def test_ruff_and_shellcheck(name: str, compiler: Compiler, tmp_path: Path) -> None:
     directory = tmp_path / "project"
-    put(compiler.render(changed(SMALL, VARIANTS[name])), directory)
+    put(compiler.render(changed(SMALL, ALL[name])), directory)
     run(directory, "ruff", "check", "--no-cache", ".")
     run(directory, "ruff", "format", "--no-cache", "--check", ".")
     run(directory, "shellcheck", *(str(path) for path in sorted(directory.rglob("*.sh"))))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [*VARIANTS, *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES)])
 def test_mypy(name: str, compiler: Compiler, tmp_path: Path) -> None:
     directory = tmp_path / "project"
-    put(compiler.render(changed(SMALL, VARIANTS[name])), directory)
+    put(compiler.render(changed(SMALL, ALL[name])), directory)
     run(directory, "mypy", "--cache-dir", str(tmp_path / "cache"), ".")
+
+
+@pytest.mark.parametrize(
+    "name", ["several devices", "other components", "fsdp", "deepspeed", pytest.param("deepspeed on GPUs", marks=pytest.mark.slow)]
+)
+def test_own_tests(name: str, compiler: Compiler, tmp_path: Path) -> None:
+    """What proves the project right to its owner holds."""
+    directory = tmp_path / "project"
+    put(compiler.render(changed(SMALL, ALL[name])), directory)
+    run(directory, "pytest", "-q", "-p", "no:cacheprovider", "tests")

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,9 @@ def test_the_launcher_trains(make: Make) -> None:
     script = project.path / "launch/deepspeed.sh"
     arguments = ["--device", "cpu", "--data-dir", str(project.data), "--max-steps", "3"]
     command = ["bash", str(script), *arguments]
-    done = subprocess.run(command, env=os.environ | project.environment, capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(
+        command, env=os.environ | project.environment | {"PYTHON": sys.executable}, capture_output=True, text=True, check=False, timeout=200
+    )
     assert done.returncode == 0, shlex.join(command) + done.stdout + done.stderr
     assert len(project.losses()) == 3
     assert "zero stage 1 over 2" in done.stdout
