@@ -22,7 +22,7 @@ from llmspec.estimate.memory import estimate_memory
 from llmspec.estimate.step_model import step_parts
 from llmspec.estimate.step_time import parts_of
 from llmspec.resolve import Resolved, resolve, with_field
-from llmspec.spec import load, with_overrides
+from llmspec.spec import Composed, load, with_overrides
 
 if TYPE_CHECKING:
     from llmspec.estimate.profile import Profile
@@ -192,7 +192,7 @@ def best_change(analysis: Analysis) -> Change | None:
     for _, field, value, copied in sorted(faster, key=lambda entry: entry[:3]):
         if not estimate_memory(copied, network, device, corrections and corrections.memory).fits:
             continue
-        variant = _changed(analysis, field, value)
+        variant = changed(analysis.composed, ((field, value),))
         if variant is None or _has_error(check(variant, network, None)) or (buildable and any(True for _ in check_buildable(variant))):
             continue
         figures = estimate(variant, network, corrections)
@@ -214,10 +214,11 @@ def _has_error(diagnostics: Iterator[Diagnostic]) -> bool:
     return any(diagnostic.severity == "error" for diagnostic in diagnostics)
 
 
-def _changed(analysis: Analysis, field: str, value: str) -> Resolved | None:
+def changed(composed: Composed, changes: Sequence[tuple[str, str]]) -> Resolved | None:
+    """The spec with some fields changed, as if somebody had written it so; None where that is no spec."""
     bag = Bag()
     try:
-        composed = with_overrides(analysis.composed, (f"{field}={value}",), bag)
+        composed = with_overrides(composed, [f"{field}={value}" for field, value in changes], bag)
         bag.raise_if_errors()
         spec = load(composed, bag)
         bag.raise_if_errors()

@@ -171,7 +171,7 @@ def _hours(log: Log, step_seconds: float | None, remaining: int) -> float | None
 
 
 def _extended(value: float | None, step: int, max_steps: int) -> float | None:
-    return None if value is None else value * max(step, max_steps) / step
+    return value if value is None or step >= max_steps else value * max_steps / step
 
 
 def _without_building(row: Row, figures: _Figures, source: str | None) -> Row:

@@ -7,7 +7,8 @@ from llmspec.estimate.loss import LossAssumptions, expect_loss
 from llmspec.estimate.parameters import count_parameters
 from llmspec.ladder import SMALLEST, shape_at
 from llmspec.network import describe
-from llmspec.search.space import Base, Changes, changed
+from llmspec.search.space import Base, Changes
+from llmspec.variants import changed
 
 # Widths to look at, as shares of the spec's own.
 WIDTHS = (0.25, 0.35, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8, 4.0)

@@ -10,11 +10,12 @@ from llmspec.diagnostics import Bag, CompilationError
 from llmspec.resolve import resolve
 from llmspec.search import problems
 from llmspec.search.result import Finalist, Result
-from llmspec.search.space import Changes, changed
+from llmspec.search.space import Changes
 from llmspec.spec import compose, load
 from llmspec.spec.edit import NotEditableError, edited
 from llmspec.spec.schema import Spec
 from llmspec.spec.tree import Scalar, parse_scalar
+from llmspec.variants import changed
 
 
 def needed(result: Result, found: Finalist) -> Changes:

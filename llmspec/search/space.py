@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from llmspec.check import SPEC_RULES, check, check_buildable
-from llmspec.diagnostics import Bag, CompilationError
 from llmspec.estimate.arithmetic import SCALARS
 from llmspec.estimate.configuration import CHECKPOINTINGS, SCHEDULES, Schedule, configuration_of, shard_stage
 from llmspec.estimate.device import describe_device
@@ -22,8 +21,9 @@ from llmspec.estimate.memory import numerics_of, tokens_of, weights_of
 from llmspec.estimate.moments import Numerics, Tokens, Weights
 from llmspec.estimate.workload import Configuration, Layout, Machine, Shape
 from llmspec.network import Network
-from llmspec.resolve import OriginKind, Resolved, batches, laws, resolve
-from llmspec.spec import Composed, load, with_overrides
+from llmspec.resolve import OriginKind, Resolved, batches, laws
+from llmspec.spec import Composed
+from llmspec.variants import changed
 
 Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 Indices = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -172,21 +172,6 @@ class Row(NamedTuple):
     checkpointing: int
     batch: float
     micro_batches: float
-
-
-def changed(composed: Composed, changes: Changes) -> Resolved | None:
-    """The spec with some fields changed; None where that is no spec."""
-    bag = Bag()
-    try:
-        merged = with_overrides(composed, [f"{field}={value}" for field, value in changes], bag)
-        bag.raise_if_errors()
-        spec = load(merged, bag)
-        bag.raise_if_errors()
-        resolved = resolve(merged, spec, bag)
-        bag.raise_if_errors()
-    except CompilationError:
-        return None
-    return resolved
 
 
 def text_of(value: object) -> str:
