@@ -21,7 +21,7 @@ from llmspec.estimate.constants import step_constants
 from llmspec.estimate.step_model import Constants, step_seconds
 from tests.accuracy.baselines import PUBLISHED, SHARE, best_constant, constant_share
 from tests.accuracy.calibration import CATALOG, calibration_json, calibration_table, catalog_text, clusters, outcomes
-from tests.accuracy.fit import BEGIN, MEANING, fit, weights
+from tests.accuracy.fit import BEGIN, MEANING, fit
 from tests.accuracy.fits import fits_json, fits_table
 from tests.accuracy.losses import LOSSES, losses_json, losses_table
 from tests.accuracy.memory import MemoryScore, leave_one_out_memory, score_memory, write_memory
@@ -66,13 +66,10 @@ def leave_one_out(rows: Sequence[Row]) -> tuple[Array, Array, Array]:
         constants = fit([row for row, own in zip(rows, chosen, strict=True) if not own], start=everything, rounds=6)
         predicted[chosen] = predict([row for row, own in zip(rows, chosen, strict=True) if own], constants)
     measured = _measured(rows)
-    weight = weights(rows)
     low, high = np.zeros(len(rows)), np.zeros(len(rows))
     for source in dict.fromkeys(sources):
         other = sources != source
-        bounds = find_bounds(
-            [row for row, chosen in zip(rows, other, strict=True) if chosen], predicted[other], measured[other], weight[other]
-        )
+        bounds = find_bounds([row for row, chosen in zip(rows, other, strict=True) if chosen], predicted[other], measured[other])
         for index in np.flatnonzero(~other):
             low[index], high[index] = bounds_of(rows[index], bounds)
     return predicted, predicted * low, predicted * high
@@ -174,7 +171,7 @@ def main() -> None:
             sys.stdout.write(search_table(rows, predicted))
         return
     if arguments.fit:
-        write_constants(rows, find_bounds(rows, predicted, _measured(rows), weights(rows)), held)
+        write_constants(rows, find_bounds(rows, predicted, _measured(rows)), held)
     by_source, overall = scores(rows, predicted, low, high) if rows else ([], [])
     memory = score_memory(held, frozen=arguments.rows is not None)
     losses = arguments.losses or (None if arguments.rows else LOSSES)

@@ -1,5 +1,6 @@
 """The score: errors by source and overall, and how many measurements lie inside the intervals."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from llmspec.estimate.constants import UNMEASURED_WIDER, step_class
 from tests.accuracy.rows import Row
 
 # Ends of the interval among sources that were seen: somewhat further out than the tenths that it promises of sources that were not.
-TAILS = (0.07, 0.93)
+TAILS = (0.08, 0.92)
 
 
 class Score(NamedTuple):
@@ -58,15 +59,28 @@ def bounds_of(row: Row, bounds: Bounds) -> tuple[float, float]:
 
 
 def quantiles(values: Array, weights: Array) -> tuple[float, float]:
-    """Weighted quantiles of the ends of the interval."""
+    """Weighted quantiles of the ends of the interval, interpolated between rows."""
     order = np.argsort(values)
-    share = np.cumsum(weights[order]) / weights.sum()
-    low, high = (float(values[order][min(int(np.searchsorted(share, tail)), len(values) - 1)]) for tail in TAILS)
+    share = (np.cumsum(weights[order]) - weights[order] / 2) / weights.sum()
+    low, high = np.interp(TAILS, share, values[order]).tolist()
     return low, high
 
 
-def find_bounds(rows: Sequence[Row], predicted: Array, measured: Array, weights: Array) -> Bounds:
+def interval_weights(rows: Sequence[Row]) -> Array:
+    """How much each row counts for an interval.
+
+    Rows of one model on one device in one format err alike, so a source tells as much as it has different ones; both count by their root,
+    as sources do in the fit.
+    """
+    experiments = [(row.source, row.values["model_name"], row.values["gpu"], row.number_format) for row in rows]
+    repeats = Counter(experiments)
+    different = Counter(source for source, *_ in repeats)
+    return np.array([(repeats[experiment] * different[experiment[0]]) ** -0.5 for experiment in experiments])
+
+
+def find_bounds(rows: Sequence[Row], predicted: Array, measured: Array) -> Bounds:
     """The interval of each class, from errors of fits that had not seen the source."""
+    weights = interval_weights(rows)
     ratio = np.log(measured / predicted)
     kinds = np.array([step_class(row.configuration) for row in rows if row.configuration is not None])
     # What was not measured counts by what it would be without its wider interval.
