@@ -24,6 +24,33 @@ def test_all_stages_equal_one_process(make: Make, processes: int) -> None:
         assert scores[0] == pytest.approx(scores[1], abs=5e-6)
 
 
+OF_LOSS_ALONE = """
+import sys, train
+judge = train.Guard.allows
+train.Guard.allows = lambda self, step, loss, norm: judge(self, step, loss, 1.0)
+sys.exit(train.main())
+"""
+
+
+def test_spikes_are_skipped_as_on_one_process(make: Make) -> None:
+    """Stage 0 judges the gradient norm as well, as the torch engine does; the others the loss alone."""
+    guard = {"spike_sigma": 1.0, "window": 4, "max_skipped_steps": 4}
+    changes = {"training.guard": guard, "training.micro_batch_size": 1, "training.max_steps": 36, "optimizer.learning_rate": 0.02}
+    projects = [make(f"zero-{stage}", changes | deepspeed(stage)) for stage in range(4)]
+    train_all(projects, processes=2)
+    train_all(projects, "--max-steps", "25", processes=2, output="parts")
+    train_all(projects, "--resume", processes=2, output="parts")
+    single = make("single", changes)
+    single.train()
+    (single.path / "of_loss_alone.py").write_text(OF_LOSS_ALONE)
+    single.run("of_loss_alone.py", "--data-dir", str(single.data), "--output-dir", "alone", "--device", "cpu")
+    for project, expected in zip(projects, ("run", "alone", "alone", "alone"), strict=True):
+        skipped = [[line["skipped"] for line in run.metrics(output)] for run, output in ((project, "run"), (single, expected))]
+        assert skipped[0] == skipped[1] and 0 < skipped[0][25] < 10, project.path
+        assert project.losses() == pytest.approx(single.losses(expected), abs=5e-6), project.path
+        assert project.losses("parts") == project.losses(), project.path
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_stays_close_to_that_of_one_process(make: Make, precision: str) -> None:

@@ -25,6 +25,7 @@ ENGINES: dict[str, Mapping[str, Any]] = {
     "deepspeed": {
         "hardware": {"accelerator": "cpu", "accelerators_per_node": 2},
         "parallelism": {"engine": "deepspeed", "zero_stage": 3},
+        "training.guard": {"spike_sigma": 6.0},
         "precision": "fp32",
     },
     "deepspeed on GPUs": {

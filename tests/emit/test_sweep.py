@@ -199,7 +199,6 @@ NOT_WITH_DEEPSPEED = (
     "optimizer.adamw",
     "optimizer.quantize",
     "checkpoint",
-    "training.guard",
     "training.ema",
 )
 
@@ -210,6 +209,8 @@ def combined(row: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
         refused = ("fp8", "fp16") if ("parallelism.zero_stage", 0) in changes else ("fp8",)  # LS376, LS370
         if ("parallelism.zero_stage", 3) in changes:
             changes.append(("training.compile", False))  # LS379
+        if ("precision", "fp16") in changes:
+            refused = (*refused, {"spike_sigma": 6.0})  # LS379
         changes = [(path, value) for path, value in changes if not path.startswith(NOT_WITH_DEEPSPEED) and value not in refused]
     yield from changes
 

@@ -363,16 +363,16 @@ def not_with_deepspeed(resolved: Resolved) -> Iterator[Finding]:
     """What the DeepSpeed engine does not do.
 
     ## What it checks
-    With the DeepSpeed engine, `checkpoint.asynchronous` is false, and there is no `training.guard.spike_sigma` and no `training.ema`;
-    with stage 3 `training.compile` is false.
+    With the DeepSpeed engine, `checkpoint.asynchronous` is false and there is no `training.ema`; with stage 3 `training.compile` is
+    false; with fp16 and stage 1 to 3 there is no `training.guard.spike_sigma`.
 
     ## Why it matters
     DeepSpeed keeps gradients, optimizer state and shards of parameters in buffers of its own and writes its checkpoints itself. What the
-    torch engine does by reaching into these would be wrong here or be lost on resuming. It knows the gradient norm only while it takes
-    its step, so that a spike cannot be judged before; a step whose gradient is not finite it skips by itself. The weights that a process
-    can read are 16-bit copies, in which the small steps of a running mean are rounded away; the fp32 ones lie in flat shards, of which
-    its checkpoints keep no mean. Stage 3 gathers parameters in hooks around every module, at which torch.compile breaks off and compiles
-    anew until it gives up.
+    torch engine does by reaching into these would be wrong here or be lost on resuming. It skips a step whose gradient is not finite, and
+    is brought to skip spikes of the loss by making it so; in fp16 it would take that for an overflow and lower the loss scale. The weights
+    that a process can read are 16-bit copies, in which the small steps of a running mean are rounded away; the fp32 ones lie in flat
+    shards, of which its checkpoints keep no mean. Stage 3 gathers parameters in hooks around every module, at which torch.compile breaks
+    off and compiles anew until it gives up.
 
     ## Example
     ```yaml
@@ -396,10 +396,11 @@ def not_with_deepspeed(resolved: Resolved) -> Iterator[Finding]:
         what = "the DeepSpeed engine writes checkpoints while training waits"
         help_line = "use `asynchronous: false`, or `engine: torch` with `data: fsdp`"
         yield Finding(what, "checkpoint.asynchronous", facts=engine, help=(help_line,))
-    if spec.training.guard.spike_sigma is not None:
-        what = "DeepSpeed knows the gradient norm only when it takes the step, too late to skip a spike"
-        help_line = "leave `spike_sigma` out; steps whose gradient is not finite are skipped all the same"
-        yield Finding(what, "training.guard.spike_sigma", facts=engine, help=(help_line,))
+    if spec.training.guard.spike_sigma is not None and spec.precision == "fp16" and spec.parallelism.zero_stage > 0:
+        what = "in fp16 DeepSpeed would take a skipped spike for an overflow, and lower the loss scale"
+        help_line = "use `precision: bf16`, or leave `spike_sigma` out; steps whose gradient is not finite are skipped all the same"
+        facts = (*engine, fact(resolved, "precision"))
+        yield Finding(what, "training.guard.spike_sigma", facts=facts, help=(help_line,))
     if spec.training.ema is not None:
         help_line = "leave `ema` out, or use `engine: torch` with `data: fsdp`"
         yield Finding("the DeepSpeed engine keeps no running mean of the weights", "training.ema", facts=engine, help=(help_line,))
