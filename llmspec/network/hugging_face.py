@@ -50,8 +50,6 @@ def _obstacles_to_gpt2(architecture: DecoderArchitecture) -> Iterator[str]:
 def _obstacles_to_any(architecture: DecoderArchitecture) -> Iterator[str]:
     if architecture.parallel_residual:
         yield "no class has this network with parallel residuals"
-    if architecture.mup is not None:
-        yield "no class divides its logits as muP does"
     if architecture.attention.logit_softcap is not None or architecture.logit_softcap is not None:
         yield "no class has this network with soft-capped logits"
 

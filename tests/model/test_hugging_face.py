@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3 with a window": ("Qwen3ForCausalLM", {"attention": {**GQA, "qk_norm": True, "window": 5}}),
     "olmo2": ("Olmo2ForCausalLM", {"attention": {**GQA, "qk_norm": "all_heads"}, "norm": {"kind": "rmsnorm", "placement": "reordered"}}),
     "gpt2": ("GPT2LMHeadModel", GPT2),
+    "llama muP": ("LlamaForCausalLM", {"mup": {"base_hidden_size": 8, "base_head_dim": 4}}),
+    "qwen3 muP": (
+        "Qwen3ForCausalLM",
+        {"attention": {**GQA, "qk_norm": "per_head"}, "mup": {"base_hidden_size": 64, "base_head_dim": 32}, "tie_embeddings": True},
+    ),
+    "olmo2 muP": (
+        "Olmo2ForCausalLM",
+        {
+            "attention": {**GQA, "qk_norm": "all_heads"},
+            "norm": {"kind": "rmsnorm", "placement": "reordered"},
+            "mup": {"base_hidden_size": 16, "base_head_dim": 2},
+        },
+    ),
+    "gpt2 muP": ("GPT2LMHeadModel", {**GPT2, "mup": {"base_hidden_size": 16, "base_head_dim": 4}}),
     "gpt2 untied": ("GPT2LMHeadModel", {**GPT2, "tie_embeddings": False, "dropout": 0.1}),
 }
 
@@ -59,6 +74,13 @@ def exported(emitted: Emitted, model: Any) -> Path:
     directory = emitted.directory / "exported"
     emitted.export.write_model(model, emitted.config.ModelConfig(), directory)
     return directory
+
+
+def assert_equal(emitted: Emitted, weights: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.Tensor]) -> None:
+    """Bit for bit, but for muP's factors, which are multiplied in and divided out again."""
+    scaled = hasattr(emitted.config.ModelConfig(), "base_hidden_size")
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(weights[name], parameter, rtol=1e-6 if scaled else 0, atol=0)
 
 
 def test_logits(emitted: Emitted) -> None:
@@ -98,7 +120,7 @@ def test_export_and_import_are_inverse(emitted: Emitted) -> None:
     weights = load_file(emitted.directory / "imported" / "model.safetensors")
     parameters = dict(model.named_parameters())
     assert weights.keys() == parameters.keys()
-    assert all(torch.equal(weights[name], parameter) for name, parameter in parameters.items())
+    assert_equal(emitted, weights, parameters)
 
 
 def test_what_transformers_saves_is_imported(emitted: Emitted) -> None:
@@ -112,7 +134,7 @@ def test_what_transformers_saves_is_imported(emitted: Emitted) -> None:
     assert (saved / "model.safetensors.index.json").exists()
     emitted.export.import_model(saved, emitted.directory / "imported")
     weights = load_file(emitted.directory / "imported" / "model.safetensors")
-    assert all(torch.equal(weights[name], parameter) for name, parameter in model.named_parameters())
+    assert_equal(emitted, weights, dict(model.named_parameters()))
 
 
 @pytest.mark.parametrize("case", ["llama", "gpt2"])
@@ -169,7 +191,7 @@ def test_the_first_gpt2_checkpoints_are_imported(tmp_path: Path) -> None:
     save_file(tensors, directory / "model.safetensors")
     emitted.export.import_model(directory, tmp_path / "imported")
     weights = load_file(tmp_path / "imported" / "model.safetensors")
-    assert all(torch.equal(weights[name], parameter) for name, parameter in model.named_parameters())
+    assert_equal(emitted, weights, dict(model.named_parameters()))
 
 
 def test_old_llama_configurations_are_read(tmp_path: Path) -> None:
