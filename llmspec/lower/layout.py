@@ -14,12 +14,14 @@ class LayoutPlan:
     """What the templates of train.py and parallelize.py need to know of the layout.
 
     Each `*_component` is the path of a template to include. `distributed` says that there is more than one device, `data` how replicas
-    keep in step there (`none` on one device), `sharded` that no device holds the whole model, `parallelizes` that parallelize.py exists.
+    keep in step there (`none` on one device), `sharded` that no device holds the whole model, `casts_norms` that layer norms get weights in
+    16 bits and an input in 32, `parallelizes` that parallelize.py exists.
     """
 
     distributed: bool
     data: str
     sharded: bool
+    casts_norms: bool
     reshard_after_forward: bool
     world_size: int
     torchrun_command: str | None
@@ -53,6 +55,7 @@ def lower_layout(resolved: Resolved) -> LayoutPlan:
         distributed=distributed,
         data=data,
         sharded=sharded,
+        casts_norms=sharded and spec.precision != "fp32" and spec.architecture.norm.kind == "layernorm",
         reshard_after_forward=spec.parallelism.reshard_after_forward,
         world_size=resolved.world_size,
         torchrun_command=_torchrun_command(spec) if distributed else None,

@@ -35,7 +35,14 @@ class DataProject:
             capture_output=True,
             text=True,
             timeout=300,
-            env={**os.environ, "PYTHONPATH": str(self.directory), "OMP_NUM_THREADS": "1", **environment_variables},
+            # Projects are rebuilt here faster than the time stamps of bytecode, whole seconds, can tell.
+            env={
+                **os.environ,
+                "PYTHONPATH": str(self.directory),
+                "OMP_NUM_THREADS": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **environment_variables,
+            },
             check=False,
         )
         output = process.stdout + process.stderr

@@ -14,8 +14,10 @@ from tests.emit.conftest import SMALL, Compiler, changed
 # Sharded, tracked, guarded, averaged: what the other variants do not have, for two processes on this machine.
 ENGINES: dict[str, Mapping[str, Any]] = {
     "fsdp": {
-        "hardware": {"accelerator": "cpu", "accelerators_per_node": 2},
+        "hardware": {"accelerator": "cpu-avx512-bf16", "accelerators_per_node": 2},
         "parallelism": {"data": "fsdp", "activation_checkpointing": "full"},
+        "architecture.norm": {"kind": "layernorm"},
+        "precision": "bf16",
         "training.ema": {},
         "training.guard": {"spike_sigma": 6.0},
         "checkpoint": {"asynchronous": True},

@@ -26,6 +26,11 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 MODELS: dict[str, dict[str, Any]] = {
     "tied": {"architecture.tie_embeddings": True},
     "untied": {"architecture.tie_embeddings": False, "architecture.position": {"kind": "learned"}},
+    "layer norms": {
+        "architecture.norm": {"kind": "layernorm"},
+        "architecture.attention.qk_norm": "per_head",
+        "architecture.feed_forward": {"kind": "gelu", "bias": True},
+    },
 }
 COMMON: dict[str, Any] = {
     "hardware.accelerator": "h100-sxm",  # for its number formats: everything runs on the CPU
@@ -71,6 +76,7 @@ QUICK = {
         Case("fp32", "tied", "ddp", "selective"),
         Case("fp32", "tied", "fsdp kept gathered", "selective"),
         Case("bf16", "untied", "fsdp", "full"),
+        Case("bf16", "layer norms", "fsdp", "selective"),
         Case("fp16", "tied", "fsdp", "selective"),
     ],
     4: [Case("fp32", "tied", "fsdp", "full"), Case("fp32", "tied", "hsdp", "full"), Case("bf16", "untied", "hsdp", "full")],
